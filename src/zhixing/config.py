@@ -1,0 +1,249 @@
+"""Strict typed settings: a YAML file, ``--set a.b=c`` overrides, errors with file and line.
+
+Every component keeps its own small ``Settings`` class beside the code it configures; a recipe is
+a ``Settings`` made of those. Nothing is ever ignored: an unknown key is an error that names the nearest one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from zhixing.errors import ConfigError, nearest
+from zhixing.language import current_language, tr
+
+SettingsT = TypeVar("SettingsT", bound="Settings")
+Place = tuple[str | int, ...]
+
+
+class Settings(BaseModel):
+    """Base of every settings class: unknown fields refused, values not coerced, immutable."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a validated copy with some fields changed."""
+        return type(self).model_validate({**dict(self), **changes})
+
+
+def setting(default: Any, en: str, zh: str, *, unit: str = "", **limits: Any) -> Any:
+    """Declare one field: its default, what it means in both languages, its unit, its limits.
+
+    ``limits`` are pydantic's (``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ...).
+    """
+    extra = {"zh": zh} | ({"unit": unit} if unit else {})
+    return Field(default, description=en, json_schema_extra=extra, **limits)
+
+
+def load_settings(
+    kind: type[SettingsT], path: str | Path | None, overrides: Sequence[str] = ()
+) -> SettingsT:
+    """Read ``path`` (YAML) into ``kind``, apply ``a.b=c`` overrides, validate.
+
+    Raises:
+        ConfigError: the file is missing or not YAML, a key is unknown, a value does not fit.
+    """
+    tree, lines = _read_yaml(Path(path)) if path is not None else ({}, {})
+    origins = {place: f"{path}:{line}" for place, line in lines.items()}
+    for override in overrides:
+        _apply_override(tree, origins, override)
+    return _validate(kind, tree, origins, str(path) if path is not None else kind.__name__)
+
+
+def to_yaml(settings: Settings) -> str:
+    """Return every field, defaults included, as YAML that ``load_settings`` reads back equal."""
+    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def digest(settings: Settings) -> str:
+    """Return the SHA-256 of the settings in canonical JSON: equal settings, equal digest."""
+    text = json.dumps(settings.model_dump(mode="json"), sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+    """Return the dotted names whose values differ, each with (before, after)."""
+    found: dict[str, tuple[Any, Any]] = {}
+    for name in dict.fromkeys([*before, *after]):
+        old, new = before.get(name), after.get(name)
+        if isinstance(old, Mapping) and isinstance(new, Mapping):
+            found |= differences(old, new, f"{prefix}{name}.")
+        elif old != new:
+            found[prefix + name] = (old, new)
+    return found
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML with ``1e-3`` read as a number (YAML 1.2), and a repeated key refused."""
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.[\d_]+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
+)
+
+
+def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(
+            tr(f"cannot read the recipe {path}: {error}", f"无法读取配方 {path}：{error}")
+        ) from error
+    try:
+        node = yaml.compose(text, Loader=_Loader)
+        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        problem = getattr(error, "problem", None) or str(error)
+        raise ConfigError(tr(f"{where}: not valid YAML: {problem}", f"{where}：YAML 无效：{problem}")) from error
+    if tree is None:
+        return {}, {}
+    if not isinstance(tree, dict):
+        raise ConfigError(
+            tr(f"{path}: a recipe is a list of 'name: value' lines", f"{path}：配方应由“名称: 值”行组成")
+        )
+    lines: dict[Place, int] = {}
+    _collect_lines(node, (), lines, path)
+    return tree, lines
+
+
+def _collect_lines(node: yaml.Node | None, place: Place, lines: dict[Place, int], path: Path) -> None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            inner = (*place, key.value)
+            if inner in lines:
+                raise ConfigError(
+                    tr(
+                        f"{path}:{key.start_mark.line + 1}: '{key.value}' is given twice "
+                        f"(first on line {lines[inner]}); keep one",
+                        f"{path}:{key.start_mark.line + 1}：'{key.value}' 重复（首次在第 {lines[inner]} 行）；请只留一个",
+                    )
+                )
+            lines[inner] = key.start_mark.line + 1
+            _collect_lines(value, inner, lines, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, value in enumerate(node.value):
+            lines[(*place, index)] = value.start_mark.line + 1
+            _collect_lines(value, (*place, index), lines, path)
+
+
+def _apply_override(tree: dict[str, Any], origins: dict[Place, str], override: str) -> None:
+    name, equals, text = override.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(
+            tr(
+                f"--set {override}: write it as name=value, for example --set training.minutes=5",
+                f"--set {override}：请写成 名称=值，例如 --set training.minutes=5",
+            )
+        )
+    try:
+        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
+    except yaml.YAMLError as error:
+        raise ConfigError(tr(f"--set {override}: not a YAML value", f"--set {override}：不是有效的 YAML 值")) from error
+    branch = tree
+    for key in keys[:-1]:
+        if not isinstance(branch.get(key), dict):
+            branch[key] = {}
+        branch = branch[key]
+    branch[keys[-1]] = value
+    for depth in range(1, len(keys) + 1):
+        origins.setdefault(tuple(keys[:depth]), f"--set {name}")
+    origins[tuple(keys)] = f"--set {name}"
+
+
+def _validate(kind: type[SettingsT], tree: dict[str, Any], origins: Mapping[Place, str], source: str) -> SettingsT:
+    try:
+        # JSON mode: lists become tuples, strings become enumerations, and nothing else is coerced.
+        return kind.model_validate_json(json.dumps(tree, default=str))
+    except ValidationError as error:
+        problems = [_explain(kind, problem, origins, source) for problem in error.errors()]
+        raise ConfigError("\n".join(dict.fromkeys(problems))) from None
+
+
+def _explain(kind: type[Settings], problem: Any, origins: Mapping[Place, str], source: str) -> str:
+    place = _without_union_tags(tuple(problem["loc"]), origins)
+    where = next((origins[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origins), source)
+    name = ".".join(str(part) for part in place)
+    if problem["type"] == "extra_forbidden":
+        hint = nearest(str(place[-1]), _fields_at(kind, tuple(problem["loc"])[:-1]))
+        return tr(f"{where}: unknown key '{name}'; {hint}", f"{where}：未知的键 '{name}'；{hint}")
+    if problem["type"] == "missing":
+        return tr(f"{where}: '{name}' is missing; add it", f"{where}：缺少 '{name}'；请补上")
+    value = json.dumps(problem.get("input"), ensure_ascii=False, default=str)
+    message = problem["msg"].removeprefix("Value error, ")
+    return tr(f"{where}: '{name}' = {value}: {message}", f"{where}：'{name}' = {value}：{message}")
+
+
+def _without_union_tags(loc: Place, origins: Mapping[Place, str]) -> Place:
+    """Drop the tag that pydantic inserts after a discriminated union's field: it is not in the file."""
+    kept: list[str | int] = []
+    for index, part in enumerate(loc):
+        is_last = index == len(loc) - 1
+        if kept and not is_last and (*kept, part) not in origins and tuple(kept) in origins:
+            continue
+        kept.append(part)
+    return tuple(kept)
+
+
+def _fields_at(kind: type[BaseModel], loc: Place) -> list[str]:
+    """Return the field names of the settings class found by walking ``loc`` through the JSON schema."""
+    schema = kind.model_json_schema()
+    node: Any = schema
+    for part in loc:
+        node = _step(schema, node, part)
+    node = _resolve(schema, node)
+    return list(node.get("properties", {}))
+
+
+def _resolve(schema: Any, node: Any) -> Any:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+def _step(schema: Any, node: Any, part: str | int) -> Any:
+    node = _resolve(schema, node)
+    if part in node.get("properties", {}):
+        return node["properties"][part]
+    if isinstance(part, int) and "items" in node:
+        return node["items"]
+    mapping = node.get("discriminator", {}).get("mapping", {})
+    if part in mapping:
+        return {"$ref": mapping[part]}
+    options = [o for o in node.get("anyOf", []) if o.get("type") != "null"]
+    return options[0] if options else node
+
+
+def describe_fields(schema: Mapping[str, Any]) -> list[tuple[str, str, str, str]]:
+    """Return (dotted name, default, unit, meaning) for every field of a JSON schema, in order.
+
+    Taking the schema, not the classes, lets ``--help`` read it from a file without importing torch.
+    """
+    rows: list[tuple[str, str, str, str]] = []
+    _describe(schema, schema, "", rows)
+    return rows
+
+
+def _describe(schema: Mapping[str, Any], node: Any, prefix: str, rows: list[tuple[str, str, str, str]]) -> None:
+    for name, field in node.get("properties", {}).items():
+        text = field.get("zh") if current_language() == "zh" else field.get("description")
+        default = json.dumps(field["default"], ensure_ascii=False) if "default" in field else ""
+        inner = _resolve(schema, field)
+        options = [_resolve(schema, o) for o in inner.get("oneOf", [])]
+        if "properties" not in inner and not options:
+            choices = " | ".join(str(choice) for choice in field.get("enum", []))
+            meaning = f"{text or ''}{f' [{choices}]' if choices else ''}"
+            rows.append((prefix + name, default, field.get("unit", ""), meaning))
+        for option in options or [inner]:
+            _describe(schema, option, f"{prefix}{name}.", rows)

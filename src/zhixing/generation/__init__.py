@@ -1,0 +1,1 @@
+"""From next-token probabilities to text: filters, sampling, stop rules, streaming decoder, batches."""

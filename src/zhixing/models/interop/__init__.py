@@ -1,0 +1,1 @@
+"""Reversible tables of weight names between our families and other libraries'."""

@@ -1,0 +1,1 @@
+"""A model behind an OpenAI-compatible HTTP API: engine (no sockets) apart from transport (no models)."""

@@ -1,0 +1,1 @@
+"""Clean text to ids and back: byte, character and byte-level BPE tokenizers behind one protocol."""

@@ -1,0 +1,1 @@
+"""One task-blind loop, and what it needs: optimizers, schedules, precision, checkpoints, metrics, reports."""
