@@ -77,3 +77,11 @@ def nearest(name: str, known: Iterable[str]) -> str:
     if close:
         return tr(f"did you mean '{close[0]}'?", f"是否想写 '{close[0]}'？")
     return tr("known: ", "可用：") + ", ".join(names)
+
+
+class Stopped(BaseException):
+    """A signal asked the program to stop; not an error, so ``except Exception`` lets it pass."""
+
+    def __init__(self, signal_number: int, message: str = "") -> None:
+        self.exit_code = 128 + signal_number
+        super().__init__(message or tr("stopped by a signal", "被信号停止"))
