@@ -1,0 +1,123 @@
+r"""How a Transformer, blind to order by itself, is told where a token stands.
+
+Legend: T tokens, D width of the model, E width of a head, H heads.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+
+
+def sinusoidal(positions: Ids, width: int, base: float = 10000.0) -> Array:
+    r"""$PE_{p,2i} = \sin(p/b^{2i/D}),\ PE_{p,2i+1} = \cos(p/b^{2i/D})$; (T,) -> (T, D). Vaswani et al.
+    (2017), section 3.5.
+
+    >>> sinusoidal(np.array([0, 1]), width=4).round(4)
+    array([[0.    , 1.    , 0.    , 1.    ],
+           [0.8415, 0.5403, 0.01  , 1.    ]])
+    """
+    angles = positions[:, None] / base ** (np.arange(0, width, 2) / width)
+    return np.stack([np.sin(angles), np.cos(angles)], axis=-1).reshape(len(positions), width)
+
+
+def learned(positions: Ids, table: Array) -> Array:
+    r"""Row p of a table (P, D) that is trained like any weight; (T,) -> (T, D). Gehring et al. (2017),
+    section 3.1.
+
+    >>> learned(np.array([1, 0]), table=np.array([[0.1, 0.2], [0.3, 0.4]]))
+    array([[0.3, 0.4],
+           [0.1, 0.2]])
+    """
+    return table[positions]
+
+
+def rotary_angles(positions: Ids, width: int, base: float = 10000.0) -> Array:
+    r"""$p\,\theta_i$ with $\theta_i = b^{-2i/E},\ i = 0 \dots E/2-1$; (T,) -> (T, E/2). Su et al. (2021),
+    section 3.2.2.
+
+    >>> rotary_angles(np.array([0, 2]), width=4)
+    array([[0.  , 0.  ],
+           [2.  , 0.02]])
+    """
+    return positions[:, None] * base ** (-np.arange(0, width, 2) / width)
+
+
+def rotary(x: Array, positions: Ids, base: float = 10000.0) -> Array:
+    r"""Turns the pair $(x_i, x_{i+E/2})$ by the angle $p\,\theta_i$; (..., T, E) -> (..., T, E). Su et al.
+    (2021), equation 34.
+
+    The product of a turned query and a turned key depends only on their distance. The pairs are the two
+    *halves* of a head, as Llama's weights are stored; the paper pairs neighbours: the same map after
+    reordering the columns.
+
+    >>> rotary(np.array([[1.0, 0.0]]), np.array([1])).round(4)  # (cos 1, sin 1)
+    array([[0.5403, 0.8415]])
+    """
+    angles = rotary_angles(positions, x.shape[-1], base)
+    first, second = np.split(x, 2, axis=-1)
+    cosine, sine = np.cos(angles), np.sin(angles)
+    return np.concatenate([first * cosine - second * sine, first * sine + second * cosine], axis=-1)
+
+
+def alibi_slopes(heads: int) -> Array:
+    r"""$m_h = 2^{-8h/H},\ h = 1 \dots H$, for H a power of two; else those of the power below, then every
+    other one of the power above. Press, Smith and Lewis (2022), section 3, and the authors' note in its
+    appendix.
+
+    >>> alibi_slopes(4), len(alibi_slopes(6))
+    (array([0.25      , 0.0625    , 0.015625  , 0.00390625]), 6)
+    """
+    below = 2 ** math.floor(math.log2(heads))
+    slopes = 2.0 ** (-8.0 * np.arange(1, below + 1) / below)
+    between = 2.0 ** (-4.0 * np.arange(1, 2 * below + 1, 2) / below)
+    return np.concatenate([slopes, between])[:heads]
+
+
+def alibi(queries: int, keys: int, heads: int) -> Array:
+    r"""Bias $-m_h\,|t - s|$ on the scores, queries standing at the end of the keys; -> (H, T, S). Section 3.
+
+    >>> alibi(2, 2, heads=1)[0] * 256 + 0.0
+    array([[ 0., -1.],
+           [-1.,  0.]])
+    """
+    distance: Ids = np.abs(np.arange(keys - queries, keys)[:, None] - np.arange(keys))
+    return -alibi_slopes(heads)[:, None, None] * distance
+
+
+def relative_bucket(distance: Ids, buckets: int = 32, farthest: int = 128, both_ways: bool = True) -> Ids:
+    r"""Bucket of the distance $s - t$: one each up to half the buckets, then logarithmic up to ``farthest``.
+
+    Raffel et al. (2020), section 2.1. ``both_ways``: half of the buckets for keys after the query; else those
+    share bucket 0.
+
+    >>> relative_bucket(np.array([0, -1, -8, -64, -500, 1, 8]))
+    array([ 0,  1,  8, 14, 15, 17, 24])
+    """
+    later = np.where(both_ways & (distance > 0), buckets // 2, 0)
+    count = buckets // 2 if both_ways else buckets
+    far = np.abs(distance) if both_ways else np.maximum(-distance, 0)
+    exact = count // 2
+    share = np.log(np.maximum(far, 1) / exact) / math.log(farthest / exact)
+    steps = np.minimum(exact + (share * (count - exact)).astype(np.int64), count - 1)
+    return later + np.where(far < exact, far, steps)
+
+
+def relative_bias(
+    queries: int, keys: int, table: Array, farthest: int = 128, both_ways: bool = True
+) -> Array:
+    r"""A learned number per bucket of distance and head, added to the scores; table (buckets, H) ->
+    (H, T, S).
+
+    >>> table = np.arange(32.0)[:, None]
+    >>> relative_bias(2, 2, table)[0]
+    array([[ 0., 17.],
+           [ 1.,  0.]])
+    """
+    distance = np.arange(keys) - np.arange(keys - queries, keys)[:, None]
+    return table[relative_bucket(distance, len(table), farthest, both_ways)].transpose(2, 0, 1)

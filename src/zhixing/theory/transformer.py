@@ -1,0 +1,144 @@
+r"""Whole Transformer blocks and language models as compositions of the other formulas: the GPT-2 and the
+Llama layout.
+
+Weights are stored as x @ weight, (inputs, outputs). Legend: T tokens, D width, H heads, G key-value heads, F
+feed-forward width, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zhixing.theory.attention import (
+    Projections,
+    attention,
+    causal_mask,
+    grouped_query_attention,
+    join_heads,
+    split_heads,
+)
+from zhixing.theory.networks import affine, gelu_tanh, swiglu
+from zhixing.theory.normalisation import layer_norm, rms_norm
+from zhixing.theory.positions import learned, rotary
+
+Array = NDArray[np.float64]
+Ids = NDArray[np.int64]
+Mask = NDArray[np.bool_]
+Affine = tuple[Array, Array]
+"""Weight (I, O) and bias (O,); or a norm's gain (D,) and shift (D,)."""
+
+
+class Gpt2Block(NamedTuple):
+    """The weights of one GPT-2 block."""
+
+    attention_norm: Affine  # (D,), (D,)
+    query_key_value: Affine  # (D, 3D), (3D,)
+    output: Affine  # (D, D), (D,)
+    feed_forward_norm: Affine  # (D,), (D,)
+    up: Affine  # (D, F), (F,)
+    down: Affine  # (F, D), (D,)
+
+
+class LlamaBlock(NamedTuple):
+    """The weights of one Llama block; no biases."""
+
+    attention_norm: Array  # (D,)
+    projections: Projections  # (D, H·E), (D, G·E), (D, G·E), (H·E, D)
+    feed_forward_norm: Array  # (D,)
+    gate: Array  # (D, F)
+    up: Array  # (D, F)
+    down: Array  # (F, D)
+
+
+def gpt2_block(x: Array, block: Gpt2Block, heads: int, mask: Mask) -> Array:
+    r"""$x \leftarrow x + \mathrm{Attention}(\mathrm{LN}(x))$, then
+    $x \leftarrow x + \mathrm{GELU}(\mathrm{LN}(x)W_1)W_2$; (T, D) -> (T, D).
+
+    The norms stand before each sub-layer, not after it. Radford et al. (2019), section 2.3.
+
+    >>> norm, zero = (np.ones(2), np.zeros(2)), (np.zeros((2, 2)), np.zeros(2))
+    >>> query_key_value, down = (np.zeros((2, 6)), np.zeros(6)), (np.zeros((2, 2)), np.ones(2))
+    >>> block = Gpt2Block(norm, query_key_value, zero, norm, zero, down)
+    >>> gpt2_block(np.array([[3.0, 5.0]]), block, heads=1, mask=causal_mask(1, 1))  # only the last bias acts
+    array([[4., 6.]])
+    """
+    projected = affine(layer_norm(x, *block.attention_norm), *block.query_key_value)
+    query, key, value = (split_heads(part, heads) for part in np.split(projected, 3, axis=-1))
+    x = x + affine(join_heads(attention(query, key, value, mask)), *block.output)
+    hidden = gelu_tanh(affine(layer_norm(x, *block.feed_forward_norm), *block.up))
+    return x + affine(hidden, *block.down)
+
+
+def llama_block(
+    x: Array,
+    block: LlamaBlock,
+    heads: tuple[int, int],
+    mask: Mask,
+    base: float = 10000.0,
+    epsilon: float = 1e-5,
+) -> Array:
+    r"""$x \leftarrow x + \mathrm{Attention}(\mathrm{RMS}(x))$, then
+    $x \leftarrow x + \mathrm{SwiGLU}(\mathrm{RMS}(x))$; (T, D) -> (T, D).
+
+    ``heads`` is (H, G); queries and keys are turned by their positions. Touvron et al. (2023a), section 2.2;
+    (2023b), section 2.2.
+
+    >>> one, zero = np.ones(2), np.zeros((2, 2))
+    >>> block = LlamaBlock(one, Projections(zero, zero, np.eye(2), np.eye(2)), one, zero, zero, zero)
+    >>> llama_block(np.array([[1.0, 7.0]]), block, (1, 1), causal_mask(1, 1), epsilon=0.0)  # x + x / 5
+    array([[1.2, 8.4]])
+    """
+    normal, weights = rms_norm(x, block.attention_norm, epsilon), block.projections
+    places = np.arange(x.shape[-2])
+    query = rotary(split_heads(normal @ weights.query, heads[0]), places, base)
+    key = rotary(split_heads(normal @ weights.key, heads[1]), places, base)
+    value = split_heads(normal @ weights.value, heads[1])
+    x = x + join_heads(grouped_query_attention(query, key, value, mask)) @ weights.output
+    return x + swiglu(rms_norm(x, block.feed_forward_norm, epsilon), block.gate, block.up, block.down)
+
+
+def gpt2_logits(
+    ids: Ids, embedding: Array, positions: Array, blocks: Sequence[Gpt2Block], final_norm: Affine, heads: int
+) -> Array:
+    r"""$\mathrm{LN}(\mathrm{blocks}(E_{w} + P_{0:T}))\,E^\top$, the embedding (V, D) used at both ends; ids
+    (T,) -> (T, V).
+
+    Radford et al. (2018), equation 2; the tie is Press and Wolf (2017).
+
+    >>> norm = (np.ones(2), np.zeros(2))
+    >>> gpt2_logits(np.array([0]), np.eye(2), np.zeros((4, 2)), [], norm, heads=1).round(3)
+    array([[ 1., -1.]])
+    """
+    x = embedding[ids] + learned(np.arange(len(ids)), positions)
+    mask = causal_mask(len(ids), len(ids))
+    for block in blocks:
+        x = gpt2_block(x, block, heads, mask)
+    return layer_norm(x, *final_norm) @ embedding.T
+
+
+def llama_logits(
+    ids: Ids,
+    embedding: Array,
+    blocks: Sequence[LlamaBlock],
+    final_norm: Array,
+    unembedding: Array,
+    heads: tuple[int, int],
+    base: float = 10000.0,
+    epsilon: float = 1e-5,
+) -> Array:
+    r"""$\mathrm{RMS}(\mathrm{blocks}(E_{w}))\,U$; embedding (V, D), unembedding (D, V), ids (T,) -> (T, V).
+    Touvron et al. (2023a).
+
+    >>> eye = np.eye(2)
+    >>> llama_logits(np.array([0]), eye, [], np.ones(2), eye, (1, 1), epsilon=0.0).round(3)
+    array([[1.414, 0.   ]])
+    """
+    x = embedding[ids]
+    mask = causal_mask(len(ids), len(ids))
+    for block in blocks:
+        x = llama_block(x, block, heads, mask, base, epsilon)
+    return rms_norm(x, final_norm, epsilon) @ unembedding
