@@ -1,0 +1,93 @@
+"""The keys and values of everything read so far: what lets a decoder read each token once.
+
+Row ``b`` holds ``lengths[b]`` tokens in slots ``0 .. lengths[b] - 1``, so a token's slot is its position. Rows of
+different lengths share a batch without left padding: what lies beyond a row's length is masked and later overwritten.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+
+@dataclass
+class KeyValueCache:
+    """Keys and values of every layer, with room to grow.
+
+    Attributes:
+        keys: one (B, G, capacity, E) tensor per layer; values likewise.
+        lengths: (B,) int64, tokens held by each row.
+    """
+
+    keys: list[Tensor]
+    values: list[Tensor]
+    lengths: Tensor
+
+    @classmethod
+    def empty(
+        cls, layers: int, batch: int, heads: int, head_width: int, like: Tensor, capacity: int = 64
+    ) -> KeyValueCache:
+        """Return a cache of ``batch`` rows holding nothing, on the device and of the type of ``like``."""
+        shape = (batch, heads, capacity, head_width)
+        return cls(
+            [like.new_zeros(shape) for _ in range(layers)],
+            [like.new_zeros(shape) for _ in range(layers)],
+            torch.zeros(batch, dtype=torch.int64, device=like.device),
+        )
+
+    @property
+    def capacity(self) -> int:
+        """Slots allocated per row."""
+        return self.keys[0].shape[2]
+
+    def reserve(self, capacity: int) -> None:
+        """Make room for ``capacity`` tokens per row, at least doubling, so that growing stays cheap."""
+        if capacity <= self.capacity:
+            return
+        more = max(capacity, 2 * self.capacity) - self.capacity
+        for tensors in (self.keys, self.values):
+            for layer, old in enumerate(tensors):
+                batch, heads, _, width = old.shape
+                tensors[layer] = torch.cat([old, old.new_zeros(batch, heads, more, width)], dim=2)
+
+    def write(self, layer: int, keys: Tensor, values: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """Store (B, G, T, E) keys and values at (B, T) positions; return everything the layer holds."""
+        index = positions[:, None, :, None].expand_as(keys)
+        self.keys[layer].scatter_(2, index, keys)
+        self.values[layer].scatter_(2, index, values)
+        used = int(positions.max()) + 1
+        return self.keys[layer][:, :, :used], self.values[layer][:, :, :used]
+
+    def keep_rows(self, rows: Sequence[int]) -> KeyValueCache:
+        """Return a cache with only the given rows, in the given order."""
+        index = torch.as_tensor(list(rows), dtype=torch.int64, device=self.lengths.device)
+        return KeyValueCache(
+            [k.index_select(0, index) for k in self.keys],
+            [v.index_select(0, index) for v in self.values],
+            self.lengths.index_select(0, index),
+        )
+
+    @staticmethod
+    def join(caches: Sequence[KeyValueCache]) -> KeyValueCache:
+        """Return one cache with the rows of all."""
+        capacity = max(cache.capacity for cache in caches)
+        for cache in caches:
+            cache.reserve(capacity)
+        capacity = max(cache.capacity for cache in caches)
+        layers = range(len(caches[0].keys))
+
+        def stack(parts: list[Tensor]) -> Tensor:
+            padded = [
+                p if p.shape[2] == capacity else torch.nn.functional.pad(p, (0, 0, 0, capacity - p.shape[2]))
+                for p in parts
+            ]
+            return torch.cat(padded, dim=0)
+
+        return KeyValueCache(
+            [stack([c.keys[layer] for c in caches]) for layer in layers],
+            [stack([c.values[layer] for c in caches]) for layer in layers],
+            torch.cat([c.lengths for c in caches]),
+        )

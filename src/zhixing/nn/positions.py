@@ -1,0 +1,43 @@
+"""Rotary position embedding (Su et al. 2021, section 3.2.2), half-split convention of the Llama family.
+
+Feature ``i`` of the first half turns together with feature ``i`` of the second half, by an angle of
+``position / theta^(2i/E)``. (The paper pairs neighbours; the two differ by a fixed permutation of features.)
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+class Rotary(nn.Module):
+    """Tables of cosines and sines, turned into a rotation of queries and keys."""
+
+    cosine: Tensor
+    sine: Tensor
+
+    def __init__(self, head_width: int, context_length: int, theta: float) -> None:
+        super().__init__()
+        cosine, sine = rotary_tables(head_width, context_length, theta)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+
+    def forward(self, positions: Tensor | None, length: int) -> tuple[Tensor, Tensor]:
+        """Return cosine and sine, each (T, E), or (B, 1, T, E) when ``positions`` is (B, T)."""
+        if positions is None:
+            return self.cosine[:length], self.sine[:length]
+        return self.cosine[positions].unsqueeze(1), self.sine[positions].unsqueeze(1)
+
+
+def rotary_tables(head_width: int, context_length: int, theta: float) -> tuple[Tensor, Tensor]:
+    """Return cos and sin of every position's angles, each (context_length, head_width), float32."""
+    frequencies = 1.0 / theta ** (torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
+    angles = torch.outer(torch.arange(context_length, dtype=torch.float32), frequencies)
+    return torch.cat([angles.cos()] * 2, dim=-1), torch.cat([angles.sin()] * 2, dim=-1)
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Turn ``x`` (B, H, T, E) by its positions' angles."""
+    half = x.shape[-1] // 2
+    turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
+    return x * cosine + turned * sine
