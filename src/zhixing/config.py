@@ -38,7 +38,7 @@ def setting(default: Any, en: str, zh: str, *, unit: str = "", **limits: Any) ->
 
     ``limits`` are pydantic's (``ge``, ``gt``, ``le``, ``lt``, ``min_length``, ...).
     """
-    extra = {"zh": zh} | ({"unit": unit} if unit else {})
+    extra: dict[str, Any] = {"zh": zh} | ({"unit": unit} if unit else {})
     return Field(default, description=en, json_schema_extra=extra, **limits)
 
 

@@ -1,1 +1,1 @@
-"""Raw text to clean text: find files, decode them, split them into documents. Strings in, strings out, streaming."""
+"""Raw text to clean text: find files, decode them, split them into documents. Strings, streaming."""

@@ -115,11 +115,11 @@ def pipeline(task: str, model: Any, tokenizer: Tokenizer | None = None) -> TextG
 def _text_generation(model: Any, tokenizer: Tokenizer | None) -> TextGenerationPipeline:
     settings = None
     if isinstance(model, (str, Path)):
-        settings = load_generation_config(Path(model))
         # Imported here: only this path needs the neural families, and so torch.
         from zhixing.models.load import load
 
         model = load(model)
+        settings = load_generation_config(model.path)
     tokenizer = tokenizer or getattr(model, "tokenizer", None)
     model = getattr(model, "model", model) if not isinstance(model, LanguageModel) else model
     if tokenizer is None:
@@ -137,7 +137,7 @@ def _checked(prompts: Sequence[Any]) -> list[str]:
         if not isinstance(prompt, str):
             raise InputError(
                 tr(
-                    f"prompt {index}: {type(prompt).__name__} is not text; for chat use zhixing.generation.chat",
+                    f"prompt {index}: {type(prompt).__name__} is not text; to chat: zhixing.generation.chat",
                     f"第 {index} 个提示是 {type(prompt).__name__} 而非文本；对话请用 zhixing.generation.chat",
                 )
             )

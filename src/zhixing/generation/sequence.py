@@ -205,7 +205,7 @@ class SequenceState:
 
 
 def _primed_decoder(tokenizer: Tokenizer, prompt: Sequence[int]) -> StreamDecoder:
-    """Return a decoder that has seen the end of the prompt: some tokenizers write a first token differently."""
+    """Return a decoder that has seen the prompt's end: some tokenizers write a first token differently."""
     decoder = StreamDecoder(tokenizer)
     for token_id in prompt[-_PRIMING:]:
         decoder.push(token_id)
@@ -213,8 +213,10 @@ def _primed_decoder(tokenizer: Tokenizer, prompt: Sequence[int]) -> StreamDecode
 
 
 def stop_ids(tokenizer: Tokenizer, settings: GenerationSettings) -> frozenset[int]:
-    """Return the ids that end a text."""
-    return frozenset(settings.stop_ids) | ({tokenizer.separator_id} if settings.stop_at_separator else set())
+    """Return the ids that end a text. Whether the separator does, ``stop_at_separator`` alone decides."""
+    separator = frozenset({tokenizer.separator_id})
+    others = frozenset(settings.stop_ids) - separator
+    return others | separator if settings.stop_at_separator else others
 
 
 def forbidden_ids(

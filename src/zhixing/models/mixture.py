@@ -195,10 +195,10 @@ class MixtureModel:
         )
 
     def config(self) -> dict[str, Any]:
-        """Return what ``config.json`` holds beside the members; the table itself is in ``save_tensors``."""
+        """Return what ``config.json`` holds; ``members`` are the names of sub-folders of ``members/``."""
         return {
             "model_type": "mixture",
-            "members": [f"members/{index}" for index in range(len(self.members))],
+            "members": [str(index) for index in range(len(self.members))],
             "member_families": [member.family for member in self.members],
             "vocab_size": self.vocab_size,
             "context_length": self.context_length,

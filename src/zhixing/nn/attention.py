@@ -1,32 +1,39 @@
-"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2) in the three situations a decoder meets.
+"""Scaled dot-product attention (Vaswani et al. 2017, section 3.2) in the situations a decoder meets.
 
-- training on windows: causal, one fused kernel;
-- training on windows that hold several documents: causal within each document;
+- reading windows or prompts: causal, one fused kernel, no mask in memory;
+- reading windows that hold several documents: causal within each document;
 - decoding with a cache: queries at known positions see the slots up to their own.
+
+``plan_reading`` decides which of them applies, once for all layers.
 """
 
 from __future__ import annotations
+
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from zhixing.nn.cache import KeyValueCache
 
-def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None, causal: bool = False) -> Tensor:
     """Return ``softmax(Q Kᵀ / sqrt(E) + mask) V``.
 
     Args:
         query: (B, H, T, E).
-        key: (B, G, S, E), ``G`` dividing ``H``: each key-value head serves ``H / G`` query heads (Ainslie et al. 2023).
+        key: (B, G, S, E), ``G`` dividing ``H``: a key-value head serves ``H / G`` query heads (Ainslie et al. 2023).
         value: (B, G, S, E).
-        mask: boolean, broadcastable to (B, 1, T, S), True where a query may look; None: causal with ``T == S``.
+        mask: boolean, broadcastable to (B, 1, T, S), True where a query may look; None: everywhere.
+        causal: query ``t`` sees keys ``0 .. t`` (``T == S``; not together with a mask).
 
     Returns:
         (B, H, T, E).
     """
     grouped = query.shape[1] != key.shape[1]
     return functional.scaled_dot_product_attention(
-        query, key, value, attn_mask=mask, is_causal=mask is None, enable_gqa=grouped
+        query, key, value, attn_mask=mask, is_causal=causal, enable_gqa=grouped
     )
 
 
@@ -42,3 +49,64 @@ def cache_mask(positions: Tensor, slots: int) -> Tensor:
     """Return the (B, 1, T, slots) mask that lets a query at each of the (B, T) positions see slots up to its own."""
     slot = torch.arange(slots, device=positions.device)
     return (slot <= positions[:, :, None]).unsqueeze(1)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Where the tokens of one forward pass stand and what they may see, the same for every layer.
+
+    Attributes:
+        positions: (B, T) position of each token; None: 0 .. T-1 in every row.
+        slots: (B, T) cache slot of each token; None without a cache.
+        mask: as for ``attend``.
+        causal: as for ``attend``.
+        cache: where keys and values are kept; None: nowhere.
+    """
+
+    positions: Tensor | None
+    slots: Tensor | None
+    mask: Tensor | None
+    causal: bool
+    cache: KeyValueCache | None
+
+    def remember(self, layer: int, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Store this layer's keys and values if there is a cache; return those to attend to."""
+        if self.cache is None or self.slots is None:
+            return key, value
+        all_keys, all_values = self.cache.write(layer, key, value, self.slots)
+        return (key, value) if self.causal else (all_keys, all_values)
+
+
+def plan_reading(
+    ids: Tensor,
+    *,
+    positions: Tensor | None = None,
+    documents: Tensor | None = None,
+    cache: KeyValueCache | None = None,
+    lengths: Tensor | None = None,
+) -> Reading:
+    """Decide positions and visibility of a (B, T) block of ids, and advance the cache's lengths.
+
+    Args:
+        ids: (B, T).
+        positions: (B, T) positions, when they restart within a window.
+        documents: (B, T) document numbers: tokens of different documents do not see each other.
+        cache: what was read before; rows may have different lengths.
+        lengths: (B,) how many of the T ids of each row are real (right padding); None: all.
+    """
+    if cache is None:
+        mask = None if documents is None else document_mask(documents)
+        return Reading(positions, None, mask, mask is None, None)
+    batch, length = ids.shape
+    before = cache.lengths
+    after = before + (length if lengths is None else lengths)
+    fresh = int(before.max()) == 0
+    uniform = lengths is None and bool((before == before[0]).all())
+    # Padding goes to the row's next free slot: masked now, overwritten by the row's next token.
+    slots = torch.minimum(before[:, None] + torch.arange(length, device=ids.device), after[:, None])
+    cache.reserve(int(slots.max()) + 1)
+    cache.lengths = after
+    if fresh:
+        return Reading(slots, slots, None, True, cache)
+    mask = None if uniform and length == 1 else cache_mask(slots, int(slots.max()) + 1)
+    return Reading(slots, slots, mask, False, cache)

@@ -55,5 +55,5 @@ class Dropout(nn.Module):
         if x.device.type != "cpu":
             return functional.dropout(x, self.probability)
         dropped = round(self.probability * _LEVELS)
-        result: Tensor = _CheapDropout.apply(x, dropped)
+        result: Tensor = _CheapDropout.apply(x, dropped)  # type: ignore[no-untyped-call]
         return result

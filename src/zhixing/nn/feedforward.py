@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from zhixing.nn.dropout import Dropout
+from zhixing.nn.linear import PackedLinear
 
 
 class GeluFeedForward(nn.Module):
@@ -24,11 +24,10 @@ class GeluFeedForward(nn.Module):
 class SwiGLU(nn.Module):
     """``down(silu(gate(x)) * up(x))``, no biases; gate and up are one matrix product."""
 
-    def __init__(self, width: int, inner: int, dropout: float = 0.0) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.gate_up = nn.Linear(width, 2 * inner, bias=False)
+        self.gate_up = PackedLinear(width, (inner, inner), bias=False)
         self.down = nn.Linear(inner, width, bias=False)
-        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""

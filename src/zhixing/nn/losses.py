@@ -88,5 +88,5 @@ def linear_cross_entropy_sum(
             for i in parts
         ]
         return torch.stack(sums).sum()
-    result: Tensor = _ChunkedHead.apply(hidden, weight, targets, weights, rows)
+    result: Tensor = _ChunkedHead.apply(hidden, weight, targets, weights, rows)  # type: ignore[no-untyped-call]
     return result

@@ -71,5 +71,5 @@ def _open(path: Path, name: str, settings: ServerSettings, metrics: Metrics) -> 
         engine,
         loaded.tokenizer,
         chat_template=loaded.chat_template,
-        defaults=load_generation_config(path),
+        defaults=load_generation_config(loaded.path),
     )

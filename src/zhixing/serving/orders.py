@@ -18,7 +18,7 @@ from zhixing.serving.errors import ApiError
 from zhixing.serving.schema import ChatRequest, CompletionRequest, Sampling
 from zhixing.serving.served import ServedModel
 from zhixing.serving.writer import Order
-from zhixing.tokenizers.specials import TURN_END
+from zhixing.tokenizers.chat_template import ChatTemplate
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,11 @@ def plan_chat(request: ChatRequest, served: ServedModel) -> Plan:
     Raises:
         ApiError: 400: no chat template, messages it cannot render, too long.
     """
-    ids = _render(request, served)
+    template = _template_of(served)
+    ids = _render(request, template)
     most = request.max_completion_tokens if request.max_tokens is None else request.max_tokens
     chosen: dict[str, Any] = {"logprobs": (request.top_logprobs or 0) if request.logprobs else None}
-    chosen["stop_ids"] = _turn_ends(served)
+    chosen["stop_ids"] = tuple(dict.fromkeys((*served.defaults.stop_ids, template.turn_end_id)))
     orders, seed = _orders(request, served, [ids], "messages", most, chosen, score=False)
     return Plan(orders, len(ids), ((),) * request.n, ("",) * request.n, seed)
 
@@ -106,26 +107,24 @@ def _read(prompt: str | Sequence[int], served: ServedModel) -> tuple[int, ...]:
     return ids
 
 
-def _render(request: ChatRequest, served: ServedModel) -> tuple[int, ...]:
+def _render(request: ChatRequest, template: ChatTemplate) -> tuple[int, ...]:
     """Return the ids of the conversation; the text of a message never becomes a special id."""
-    if served.chat_template is None:
-        message = tr(
-            "this model has no chat template; use /v1/completions, or fine-tune it for chat",
-            "该模型没有对话模板；请使用 /v1/completions，或将其微调为对话模型",
-        )
-        raise ApiError(400, message, param="model", code="chat_not_supported")
     roles = {"developer": "system"}
     messages = [{"role": roles.get(m.role, m.role), "content": m.content} for m in request.messages]
     try:
-        return tuple(served.chat_template.render_ids(messages, add_generation_prompt=True))
+        return tuple(template.render_ids(messages, add_generation_prompt=True))
     except InputError as error:
         raise ApiError(400, f"'messages': {error}", param="messages", code="invalid_value") from None
 
 
-def _turn_ends(served: ServedModel) -> tuple[int, ...]:
-    """Return the ids that end a turn: the folder's, and the end marker of tokenizers made here."""
-    marker = served.tokenizer.special_id(TURN_END)
-    return tuple(dict.fromkeys((*served.defaults.stop_ids, *([] if marker is None else [marker]))))
+def _template_of(served: ServedModel) -> ChatTemplate:
+    if served.chat_template is not None:
+        return served.chat_template
+    message = tr(
+        "this model has no chat template; use /v1/completions, or fine-tune it for chat",
+        "该模型没有对话模板；请使用 /v1/completions，或将其微调为对话模型",
+    )
+    raise ApiError(400, message, param="model", code="chat_not_supported")
 
 
 def _orders(

@@ -8,6 +8,7 @@ from typing import Any
 
 from zhixing.generation.settings import GenerationSettings
 from zhixing.serving.engine import Engine
+from zhixing.tokenizers.chat_template import ChatTemplate
 from zhixing.tokenizers.protocol import Tokenizer
 
 
@@ -23,7 +24,7 @@ class ServedModel:
     name: str
     engine: Engine
     tokenizer: Tokenizer
-    chat_template: Any = None
+    chat_template: ChatTemplate | None = None
     defaults: GenerationSettings = field(default_factory=GenerationSettings)
     created: int = field(default_factory=lambda: int(time.time()))
 

@@ -178,18 +178,18 @@ def polar_express_schedule(steps: int, safety: float = 1.01) -> list[Coefficient
 def muon(
     parameter: Array,
     gradient: Array,
-    velocity: Array,
+    average: Array,
     rate: float,
     decay: float = 0.95,
     weight_decay: float = 0.0,
     schedule: Sequence[Coefficients] = (JORDAN,) * 5,
     margin: float = 1.0,
 ) -> tuple[Array, Array]:
-    r"""Nesterov momentum, made orthogonal:
-    $v \leftarrow \mu v + g,\ \theta \leftarrow (1-\eta\lambda)\theta - \eta\,s\,\mathrm{NS}(g + \mu v)$.
+    r"""Nesterov momentum, made orthogonal: $m \leftarrow \mu m + (1-\mu)g$,
+    $\theta \leftarrow (1-\eta\lambda)\theta - \eta\,s\,\mathrm{NS}(\mu m + (1-\mu)g)$.
 
-    $s = \sqrt{\max(1, R/C)}$ for a weight of R outputs and C inputs (R, C). Jordan et al. (2024),
-    algorithm 2.
+    $s = \sqrt{\max(1, R/C)}$ for a weight of R outputs and C inputs (R, C). Jordan et al. (2024), algorithm
+    2; it sums gradients instead of averaging them, but NS forgets the factor between the two.
 
     >>> schedule = [(1.875, -1.25, 0.375)] * 6
     >>> zeros, gradient = np.zeros((2, 2)), np.diag([1.0, 3.0])
@@ -197,10 +197,10 @@ def muon(
     array([[-0.1,  0. ],
            [ 0. , -0.1]])
     """
-    velocity = decay * velocity + gradient
-    direction = newton_schulz(gradient + decay * velocity, schedule, margin)
+    average = decay * average + (1.0 - decay) * gradient
+    direction = newton_schulz(decay * average + (1.0 - decay) * gradient, schedule, margin)
     scale = np.sqrt(max(1.0, parameter.shape[0] / parameter.shape[1]))
-    return decoupled_decay(parameter, rate, weight_decay) - rate * scale * direction, velocity
+    return decoupled_decay(parameter, rate, weight_decay) - rate * scale * direction, average
 
 
 def clip_by_global_norm(gradients: Sequence[Array], limit: float) -> tuple[list[Array], float]:

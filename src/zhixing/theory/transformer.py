@@ -52,6 +52,9 @@ class LlamaBlock(NamedTuple):
     gate: Array  # (D, F)
     up: Array  # (D, F)
     down: Array  # (F, D)
+    head_norms: tuple[Array, Array] | None = (
+        None  # (E,), (E,): gains for queries and keys; None: no such norm
+    )
 
 
 def gpt2_block(x: Array, block: Gpt2Block, heads: int, mask: Mask) -> Array:
@@ -85,7 +88,8 @@ def llama_block(
     $x \leftarrow x + \mathrm{SwiGLU}(\mathrm{RMS}(x))$; (T, D) -> (T, D).
 
     ``heads`` is (H, G); queries and keys are turned by their positions. Touvron et al. (2023a), section 2.2;
-    (2023b), section 2.2.
+    (2023b), section 2.2. With ``head_norms`` they are normalised first, so that no product of a query and a
+    key is larger than the gains allow: Henry et al. (2020), section 3; the layout is then Qwen3's.
 
     >>> one, zero = np.ones(2), np.zeros((2, 2))
     >>> block = LlamaBlock(one, Projections(zero, zero, np.eye(2), np.eye(2)), one, zero, zero, zero)
@@ -93,9 +97,10 @@ def llama_block(
     array([[1.2, 8.4]])
     """
     normal, weights = rms_norm(x, block.attention_norm, epsilon), block.projections
-    places = np.arange(x.shape[-2])
-    query = rotary(split_heads(normal @ weights.query, heads[0]), places, base)
-    key = rotary(split_heads(normal @ weights.key, heads[1]), places, base)
+    query, key = split_heads(normal @ weights.query, heads[0]), split_heads(normal @ weights.key, heads[1])
+    if block.head_norms:
+        query, key = (rms_norm(q, g, epsilon) for q, g in zip((query, key), block.head_norms, strict=True))
+    query, key = (rotary(part, np.arange(x.shape[-2]), base) for part in (query, key))
     value = split_heads(normal @ weights.value, heads[1])
     x = x + join_heads(grouped_query_attention(query, key, value, mask)) @ weights.output
     return x + swiglu(rms_norm(x, block.feed_forward_norm, epsilon), block.gate, block.up, block.down)

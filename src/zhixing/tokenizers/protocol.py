@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -35,6 +35,14 @@ class Tokenizer(Protocol):
     @property
     def special_ids(self) -> frozenset[int]:
         """Ids that ordinary text never produces."""
+
+    @property
+    def special_tokens(self) -> Mapping[str, int]:
+        """Every special token and its id."""
+
+    @property
+    def named_tokens(self) -> Mapping[str, str]:
+        """``bos_token``, ``eos_token``, ...: the names under which a chat template may refer to special tokens."""
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,1 @@
+"""The rows of the agreement table, one file per file of ``theory``."""

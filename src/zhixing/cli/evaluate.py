@@ -1,0 +1,80 @@
+"""``zhixing evaluate``: models side by side on held-out text."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zhixing.cli.output import JsonFlag, emit
+from zhixing.language import tr
+
+app = typer.Typer()
+
+
+class Part(StrEnum):
+    """Which held-out documents are used."""
+
+    all = "all"
+    fit = "fit"
+    report = "report"
+
+
+def _option(en: str, zh: str) -> Any:
+    return typer.Option(help=tr(en, zh))
+
+
+Models = Annotated[list[Path], typer.Argument(help=tr("model folders", "模型文件夹"), show_default=False)]
+Data = Annotated[
+    Path | None,
+    _option("token shards: a prepared folder or one split", "词元分片：整个数据文件夹或其中一个划分"),
+]
+Text = Annotated[
+    list[str] | None,
+    _option("held-out files, folders or globs; repeatable", "留出文本的文件、文件夹或通配符；可重复"),
+]
+Training = Annotated[
+    Path | None,
+    _option("shards of the training text: refuse documents in it", "训练文本的分片：拒绝其中出现过的文档"),
+]
+Stride = Annotated[
+    float, _option("step of the windows, as a fraction of the context", "窗口步幅，占上下文的比例")
+]
+Which = Annotated[
+    Part,
+    _option("half of the documents; a mixture is fitted on 'fit'", "使用哪一半文档；混合模型在 fit 上拟合"),
+]
+Results = Annotated[
+    Path | None, _option("append each row to this JSONL file", "把每一行结果追加到该 JSONL 文件")
+]
+Seed = Annotated[int, _option("seed of the paired tests", "配对检验的随机种子")]
+
+
+@app.command(help=tr("measure models on held-out text", "在留出文本上评估模型"))
+def evaluate(
+    models: Models,
+    data: Data = None,
+    text: Text = None,
+    training: Training = None,
+    stride: Stride = 0.5,
+    part: Which = Part.all,
+    results: Results = None,
+    seed: Seed = 0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Measure models on held-out text."""
+    from zhixing.evaluation.run import evaluate as run
+
+    report = run(
+        models,
+        data=data,
+        text=text or (),
+        training=training,
+        part=part.value,
+        stride=stride,
+        results=results,
+        seed=seed,
+    )
+    emit(as_json, report.as_dict(), report.render())

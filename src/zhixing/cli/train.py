@@ -1,0 +1,70 @@
+"""``zhixing train``: a recipe becomes a model folder."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zhixing.cli.output import JsonFlag, emit
+from zhixing.language import tr
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
+
+
+def _show_fields(wanted: bool) -> None:
+    if wanted:
+        emit(False, {}, recipe_fields())
+        raise typer.Exit()
+
+
+def recipe_fields() -> Any:
+    """Return a table of every recipe field with default and unit, read from the shipped schema: no torch needed."""
+    from rich.table import Table
+
+    from zhixing.config import describe_fields
+
+    schema = json.loads(files("zhixing.pretraining").joinpath("recipe.schema.json").read_text(encoding="utf-8"))
+    table = Table(tr("field", "字段"), tr("default", "默认值"), tr("unit", "单位"), tr("meaning", "含义"), box=None)
+    for row in describe_fields(schema):
+        table.add_row(*row)
+    return table
+
+
+@app.command(
+    help=tr(
+        "Train a model from RECIPE (YAML) and leave a model folder at OUT. --fields lists every field of a recipe.",
+        "按配方 RECIPE（YAML）训练模型，并在 OUT 处生成模型文件夹。--fields 列出配方的所有字段。",
+    )
+)
+def train(
+    recipe: Annotated[Path, typer.Argument(help=tr("the recipe", "配方文件"))],
+    out: Annotated[Path, typer.Option("--out", help=tr("folder of the run", "训练文件夹"))],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help=tr("change a field: a.b=c", "更改字段：a.b=c"))
+    ] = None,
+    init_from: Annotated[
+        Path | None, typer.Option("--init-from", help=tr("start from this model's weights", "以该模型的权重为起点"))
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option("--ids", help=tr("folder of tokenizer and shards, shared by runs", "多次训练共用的分词器与分片文件夹")),
+    ] = None,
+    fields: Annotated[
+        bool,
+        typer.Option("--fields", is_eager=True, callback=_show_fields, help=tr("list every field", "列出所有字段")),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run the procedure and print where the model is."""
+    from zhixing.pretraining.run import train as run_training
+
+    result = run_training(recipe, out, overrides=changes or (), init_from=init_from, ids_folder=ids)
+    emit(
+        as_json,
+        {"out": str(result.folder), **result.facts},
+        tr(f"model: {result.folder}", f"模型：{result.folder}"),
+    )

@@ -1,0 +1,66 @@
+"""One piece of text and where it came from; its digest decides duplicates and the validation split."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+
+from zhixing.errors import DataError
+
+
+@dataclass(frozen=True)
+class Document:
+    """A text and its source: ``file`` or ``file:row``, then ``#k`` for the k-th piece of a long one."""
+
+    text: str
+    source: str
+
+    @cached_property
+    def digest(self) -> bytes:
+        """BLAKE2b of the UTF-8 text, 16 bytes: equal texts, equal digests, on any machine."""
+        return hashlib.blake2b(self.text.encode(), digest_size=16).digest()
+
+    @cached_property
+    def utf8_bytes(self) -> int:
+        """Length of the text in UTF-8 bytes."""
+        return utf8_length(self.text)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something that could not be read: ``source`` says where, ``message`` what and how to mend it."""
+
+    source: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.source}: {self.message}"
+
+
+class BrokenFileError(DataError):
+    """A file cannot be read on; ``problem`` says where and why."""
+
+    def __init__(self, source: str, message: str) -> None:
+        self.problem = Problem(source, message)
+        super().__init__(str(self.problem))
+
+
+def utf8_length(text: str) -> int:
+    """Return the number of UTF-8 bytes of ``text``."""
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def split_point(fraction: float) -> int:
+    """Return the threshold for ``is_validation`` that holds out ``fraction`` of the documents on average."""
+    return int(fraction * 2**64)
+
+
+def split_hash(digest: bytes) -> int:
+    """Return the 64-bit number, uniform over documents, that decides a document's side."""
+    return int.from_bytes(digest[:8], "little")
+
+
+def is_validation(document: Document, point: int) -> bool:
+    """Say whether a document is held out: by its text alone, so that equal texts are on one side."""
+    return split_hash(document.digest) < point

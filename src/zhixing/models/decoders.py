@@ -1,0 +1,73 @@
+"""Building a neural decoder from its settings, and its exchange with the Hugging Face layout.
+
+Our tensor names and theirs are related by the tables in ``interop``; a model folder always holds theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from zhixing.model_folder import check_tensor_names, tensor_shapes
+from zhixing.models import gpt2, llama
+from zhixing.models.interop import gpt2 as gpt2_exchange
+from zhixing.models.interop import llama as llama_exchange
+from zhixing.models.interop.names import Rule, to_ours, to_theirs
+
+DecoderSettings = gpt2.GPT2Settings | llama.LlamaSettings
+
+
+def build_decoder(settings: DecoderSettings) -> gpt2.GPT2 | llama.Llama:
+    """Return a new model with random weights (drawn from torch's global generator)."""
+    return gpt2.GPT2(settings) if isinstance(settings, gpt2.GPT2Settings) else llama.Llama(settings)
+
+
+def parameter_count(settings: DecoderSettings) -> int:
+    """Return the number of weights a model of this shape has, tied ones once, without allocating them."""
+    import torch
+
+    with torch.device("meta"):
+        return sum(parameter.numel() for parameter in build_decoder(settings).parameters())
+
+
+def to_config(settings: DecoderSettings, separator_id: int) -> dict[str, Any]:
+    """Return the Hugging Face ``config.json``."""
+    if isinstance(settings, gpt2.GPT2Settings):
+        return gpt2_exchange.to_config(settings, separator_id)
+    return llama_exchange.to_config(settings, separator_id)
+
+
+def from_config(family: str, config: Mapping[str, Any]) -> DecoderSettings:
+    """Return the settings that a Hugging Face ``config.json`` describes.
+
+    Raises:
+        ModelFolderError: a field is of the wrong type, or asks for what the family cannot do.
+    """
+    return gpt2_exchange.from_config(config) if family == "gpt2" else llama_exchange.from_config(config)
+
+
+def export_tensors(module: nn.Module, settings: DecoderSettings) -> dict[str, Tensor]:
+    """Return the weights under the Hugging Face names."""
+    ours = {name: tensor.detach() for name, tensor in module.state_dict().items()}
+    return to_theirs(_table(settings), settings.layers, ours)
+
+
+def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put weights with Hugging Face names into ``module``; every tensor must fit, none may be left over.
+
+    Raises:
+        ModelFolderError: names are missing or too many, or a shape is wrong: all are listed.
+    """
+    if isinstance(settings, gpt2.GPT2Settings):
+        prepared = gpt2_exchange.prepare(tensors)
+    else:
+        prepared = llama_exchange.prepare(tensors, tied=settings.tied)
+    ours = to_ours(_table(settings), settings.layers, prepared)
+    check_tensor_names(tensor_shapes(module.state_dict()), tensor_shapes(ours), where)
+    module.load_state_dict({name: tensor.float() for name, tensor in ours.items()})
+
+
+def _table(settings: DecoderSettings) -> tuple[Rule, ...]:
+    return gpt2_exchange.table(settings) if isinstance(settings, gpt2.GPT2Settings) else llama_exchange.table(settings)

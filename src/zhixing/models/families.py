@@ -1,0 +1,36 @@
+"""Which module holds a family, found by the name in ``config.json``; no registry to keep in step.
+
+A neural family has a module ``zhixing.models.<family>`` and a module ``zhixing.models.interop.<family>`` of the same
+name; several names of another library may mean one family of ours.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from zhixing.errors import ModelFolderError, nearest
+from zhixing.language import tr
+
+NEURAL = {"gpt2": "gpt2", "llama": "llama", "qwen3": "llama"}
+"""``model_type`` in a Hugging Face ``config.json`` → our family."""
+STATISTICAL = ("ngram", "mixture")
+
+
+def family_of(config: dict[str, Any], where: str) -> str:
+    """Return the family that a ``config.json`` names.
+
+    Raises:
+        ModelFolderError: none is named, or an unknown one.
+    """
+    name = config.get("model_type")
+    if isinstance(name, str) and name in NEURAL:
+        return NEURAL[name]
+    if name in STATISTICAL:
+        return str(name)
+    hint = nearest(str(name), [*NEURAL, *STATISTICAL])
+    raise ModelFolderError(
+        tr(
+            f"{where}/config.json: model_type = {name!r} is not a family known here; {hint}",
+            f"{where}/config.json：不认识 model_type = {name!r} 这一模型族；{hint}",
+        )
+    )

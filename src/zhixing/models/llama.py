@@ -1,0 +1,177 @@
+"""Llama-style decoder (Touvron et al. 2023): the Transformer decoder of Vaswani et al. 2017, with
+
+- RMS norm before each part instead of layer norm after it,
+- rotary positions instead of added ones,
+- a SwiGLU feed-forward block,
+- grouped-query attention (Ainslie et al. 2023),
+- no biases;
+- optionally a norm on queries and keys (Henry et al. 2020), which makes the layout that of Qwen3.
+
+What differs here from the published models: query, key and value are one matrix product, gate and up another; the
+parts that write into the residual stream start at zero, so a new model starts as a bigram model of its embeddings.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import model_validator
+from torch import Tensor, nn
+
+from zhixing.config import Settings, setting
+from zhixing.nn.attention import Reading, attend, plan_reading
+from zhixing.nn.cache import KeyValueCache
+from zhixing.nn.dropout import Dropout
+from zhixing.nn.feedforward import SwiGLU
+from zhixing.nn.linear import PackedLinear
+from zhixing.nn.norms import RMSNorm
+from zhixing.nn.positions import Rotary, rotate
+
+
+class LlamaSettings(Settings):
+    """Shape of a Llama-style decoder."""
+
+    family: Literal["llama"] = "llama"
+    vocab_size: int | None = setting(None, "V; empty: the tokenizer's", "V；留空：取分词器的", unit="ids", ge=2)
+    context_length: int = setting(256, "longest text the model can see", "可见的最长文本", unit="tokens", ge=2)
+    layers: int = setting(4, "number of blocks", "层数", ge=1)
+    width: int = setting(256, "D, width of the residual stream", "D，残差流宽度", ge=1)
+    heads: int = setting(4, "H, query heads", "H，查询头数", ge=1)
+    key_value_heads: int | None = setting(None, "G, divides H; empty: H", "G，须整除 H；留空：等于 H", ge=1)
+    head_width: int | None = setting(None, "E, even; empty: D / H", "E，偶数；留空：D / H", ge=2)
+    inner_width: int = setting(704, "F, inner width of the feed-forward block", "F，前馈层内宽", ge=1)
+    rotary_theta: float = setting(10000.0, "base of the rotary wavelengths", "旋转位置波长的底数", gt=1)
+    norm_epsilon: float = setting(1e-6, "added to the mean square", "加在均方上的小量", gt=0)
+    query_key_norm: bool = setting(True, "RMS norm on queries and keys (Qwen3 layout)", "对查询与键作 RMS 归一（Qwen3 布局）")
+    tied: bool = setting(False, "output head shares the embedding", "输出头与词嵌入共享权重")
+    dropout: float = setting(0.0, "on embeddings and residual branches", "作用于嵌入与残差支路", ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _heads_fit(self) -> LlamaSettings:
+        if self.heads % self.groups:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of key_value_heads ({self.groups})")
+        if self.head_width is None and self.width % self.heads:
+            raise ValueError(f"width ({self.width}) must be a multiple of heads ({self.heads}), or give head_width")
+        if self.per_head % 2:
+            raise ValueError(f"head width ({self.per_head}) must be even for rotary positions")
+        return self
+
+    @property
+    def groups(self) -> int:
+        """``G``."""
+        return self.key_value_heads or self.heads
+
+    @property
+    def per_head(self) -> int:
+        """``E``."""
+        return self.head_width or self.width // self.heads
+
+
+PRESETS: dict[str, LlamaSettings] = {
+    "tiny": LlamaSettings(context_length=64, layers=2, width=64, heads=2, inner_width=176),
+    "small": LlamaSettings(),
+    "llama-110m": LlamaSettings(
+        context_length=1024, layers=12, width=768, heads=12, inner_width=2048, query_key_norm=False
+    ),
+}
+
+
+class Attention(nn.Module):
+    """Causal self-attention with rotary positions and grouped keys and values."""
+
+    def __init__(self, settings: LlamaSettings) -> None:
+        super().__init__()
+        heads, groups, width = settings.heads, settings.groups, settings.per_head
+        self.sections = [heads, groups, groups]
+        self.head_width = width
+        self.query_key_value = PackedLinear(settings.width, [n * width for n in self.sections], bias=False)
+        self.output = nn.Linear(heads * width, settings.width, bias=False)
+        norm = settings.query_key_norm
+        self.query_norm = RMSNorm(width, settings.norm_epsilon) if norm else nn.Identity()
+        self.key_norm = RMSNorm(width, settings.norm_epsilon) if norm else nn.Identity()
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], reading: Reading, layer: int) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        batch, length, _ = x.shape
+        packed = self.query_key_value(x).view(batch, length, sum(self.sections), self.head_width)
+        query, key, value = packed.transpose(1, 2).split(self.sections, dim=1)  # (B, H or G, T, E)
+        query = rotate(self.query_norm(query), *rotation)
+        key = rotate(self.key_norm(key), *rotation)
+        key, value = reading.remember(layer, key, value)
+        mixed = attend(query, key, value, reading.mask, reading.causal)  # (B, H, T, E)
+        return self.output(mixed.transpose(1, 2).reshape(batch, length, -1))
+
+
+class Block(nn.Module):
+    """``x + attention(norm(x))``, then ``x + feed_forward(norm(x))``."""
+
+    def __init__(self, settings: LlamaSettings) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(settings.width, settings.norm_epsilon)
+        self.attention = Attention(settings)
+        self.feed_forward_norm = RMSNorm(settings.width, settings.norm_epsilon)
+        self.feed_forward = SwiGLU(settings.width, settings.inner_width)
+        self.dropout = Dropout(settings.dropout)
+
+    def forward(self, x: Tensor, rotation: tuple[Tensor, Tensor], reading: Reading, layer: int) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        x = x + self.dropout(self.attention(self.attention_norm(x), rotation, reading, layer))
+        return x + self.dropout(self.feed_forward(self.feed_forward_norm(x)))
+
+
+class Llama(nn.Module):
+    """Ids to hidden states; ``head_weight`` turns hidden states into logits."""
+
+    def __init__(self, settings: LlamaSettings) -> None:
+        super().__init__()
+        if settings.vocab_size is None:
+            raise ValueError("vocab_size must be known before a model is built")
+        self.settings = settings
+        self.token_embedding = nn.Embedding(settings.vocab_size, settings.width)
+        self.dropout = Dropout(settings.dropout)
+        # One more position than the context: padding of a full row is written there.
+        self.rotary = Rotary(settings.per_head, settings.context_length + 1, settings.rotary_theta)
+        self.blocks = nn.ModuleList(Block(settings) for _ in range(settings.layers))
+        self.final_norm = RMSNorm(settings.width, settings.norm_epsilon)
+        self.head = None if settings.tied else nn.Linear(settings.width, settings.vocab_size, bias=False)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Draw new weights: unit embeddings, ``0.7 / sqrt(D)`` inside, zero for whatever writes to the residual stream."""
+        width = self.settings.width
+        nn.init.normal_(self.token_embedding.weight, std=0.02 if self.settings.tied else 1.0)
+        if self.head is not None:
+            nn.init.zeros_(self.head.weight)
+        for block in self.blocks:
+            assert isinstance(block, Block)
+            for inner in (block.attention.query_key_value, block.feed_forward.gate_up):
+                nn.init.normal_(inner.weight, std=0.7 * width**-0.5)
+            for writer in (block.attention.output, block.feed_forward.down):
+                nn.init.zeros_(writer.weight)
+
+    @property
+    def head_weight(self) -> Tensor:
+        """(V, D) output embedding."""
+        return self.token_embedding.weight if self.head is None else self.head.weight
+
+    def new_cache(self, batch: int) -> KeyValueCache:
+        """Return an empty cache for ``batch`` rows."""
+        s = self.settings
+        return KeyValueCache.empty(s.layers, batch, s.groups, s.per_head, like=self.token_embedding.weight.detach())
+
+    def forward(
+        self,
+        ids: Tensor,
+        *,
+        positions: Tensor | None = None,
+        documents: Tensor | None = None,
+        cache: KeyValueCache | None = None,
+        lengths: Tensor | None = None,
+    ) -> Tensor:
+        """Return the (B, T, D) final hidden states of (B, T) ids; arguments as in ``plan_reading``."""
+        reading = plan_reading(ids, positions=positions, documents=documents, cache=cache, lengths=lengths)
+        rotation = self.rotary(reading.positions, ids.shape[1])
+        x = self.dropout(self.token_embedding(ids))
+        for layer, block in enumerate(self.blocks):
+            x = block(x, rotation, reading, layer)
+        return self.final_norm(x)

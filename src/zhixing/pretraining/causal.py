@@ -1,0 +1,66 @@
+"""The causal language-modelling objective: predict each token from those before it (Bengio et al. 2003, equation 1)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from zhixing.data.windows import Batch
+from zhixing.nn.losses import cross_entropy_sum, linear_cross_entropy_sum
+from zhixing.training.objective import Loss
+
+# Below this many logits the plain form is faster; above it, memory traffic makes the chunked form win.
+_LOGITS_WORTH_CHUNKING = 1 << 23
+
+
+class CausalLM:
+    """Cross-entropy of the next token, in nats, summed over the batch's weights.
+
+    The module it is given may be a plain decoder or ``DecoderWithLoss`` compiled; both are called the same way.
+    """
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def weight(self, batch: Batch) -> float:
+        """Return how many predictions count."""
+        return float(batch.weights.sum())
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        """Return the summed loss of one micro-batch."""
+        weights = None if batch.weights.all() else self._move(batch.weights).flatten()
+        total = model(
+            self._move(batch.inputs),
+            self._move(batch.targets).flatten(),
+            weights,
+            None if batch.positions is None else self._move(batch.positions),
+            None if batch.documents is None else self._move(batch.documents),
+        )
+        return Loss(total)
+
+    def _move(self, array: object) -> Tensor:
+        return torch.as_tensor(array).to(self._device, non_blocking=True)
+
+
+class DecoderWithLoss(nn.Module):
+    """A decoder and its loss as one module, so that one compiled graph holds both."""
+
+    def __init__(self, decoder: nn.Module) -> None:
+        super().__init__()
+        self.decoder = decoder
+
+    def forward(
+        self,
+        inputs: Tensor,
+        targets: Tensor,
+        weights: Tensor | None,
+        positions: Tensor | None,
+        documents: Tensor | None,
+    ) -> Tensor:
+        """Return the summed loss of (B, T) inputs and (B·T,) targets."""
+        hidden = self.decoder(inputs, positions=positions, documents=documents).flatten(0, 1)
+        head = self.decoder.head_weight
+        assert isinstance(head, Tensor)
+        if hidden.shape[0] * head.shape[0] >= _LOGITS_WORTH_CHUNKING and hidden.dtype == head.dtype:
+            return linear_cross_entropy_sum(hidden, head, targets, weights)
+        return cross_entropy_sum(nn.functional.linear(hidden, head).float(), targets, weights)

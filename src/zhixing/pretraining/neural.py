@@ -1,0 +1,256 @@
+"""Training a neural decoder from a recipe: sets up the task, connects the loop with files, publishes the model."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from zhixing.config import differences, digest, to_yaml
+from zhixing.data.settings import isolates
+from zhixing.data.windows import TokenWindows
+from zhixing.errors import ConfigError, ResumeError
+from zhixing.evaluation.run import versions
+from zhixing.language import tr
+from zhixing.model_folder import Content
+from zhixing.models.decoders import DecoderSettings, build_decoder, load_tensors, parameter_count
+from zhixing.models.gpt2 import GPT2Settings
+from zhixing.models.llama import LlamaSettings
+from zhixing.models.load import load
+from zhixing.models.neural import NeuralLanguageModel
+from zhixing.models.save import companion_files, neural_files
+from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
+from zhixing.pretraining.prepare import Ids
+from zhixing.pretraining.recipe import Recipe
+from zhixing.tokenizers.chat_template import ChatTemplate
+from zhixing.training.checkpoints import Checkpoint, Checkpoints
+from zhixing.training.loop import Hooks, Progress, Task, run
+from zhixing.training.machine import EnergyMeter, Machine
+from zhixing.training.metrics import MetricsLog
+from zhixing.training.optimizers import Optimizer
+from zhixing.training.state_trees import flatten_state, random_state, restore_random_state, unflatten_state
+
+_log = logging.getLogger(__name__)
+
+
+class NeuralRun:
+    """One training run in a folder: build it, optionally restore it, then ``train``."""
+
+    def __init__(self, recipe: Recipe, folder: Path, ids: Ids, machine: Machine) -> None:
+        self.recipe, self.folder, self.ids, self.machine = recipe, folder, ids, machine
+        self.settings = _sized(recipe, ids.tokenizer.vocab_size)
+        torch.manual_seed(recipe.seed)
+        self.decoder = build_decoder(self.settings).to(machine.device)
+        self.state = Progress()
+        self.checkpoints = Checkpoints(folder / "training_state", keep=recipe.training.keep_checkpoints)
+        self.task = self._task()
+
+    def initialise_from(self, path: Path) -> None:
+        """Take the weights of another model; everything else starts anew.
+
+        Raises:
+            ConfigError: it has another shape or another tokenizer.
+        """
+        other = load(path)
+        if not isinstance(other.model, NeuralLanguageModel):
+            raise ConfigError(
+                tr(
+                    f"--init-from {path}: a {other.model.family} model has no weights to start from",
+                    f"--init-from {path}：{other.model.family} 模型没有可用作起点的权重",
+                )
+            )
+        theirs = other.model.module.settings
+        mine = self.settings.model_dump(exclude={"dropout"})
+        changed = differences(theirs.model_dump(exclude={"dropout"}), mine)  # type: ignore[union-attr,operator]
+        if changed or other.tokenizer.fingerprint != self.ids.tokenizer.fingerprint:
+            what = ", ".join(changed) or tr("the tokenizer", "分词器")
+            raise ConfigError(
+                tr(
+                    f"--init-from {path}: it differs from the recipe in {what}; make the recipe equal",
+                    f"--init-from {path}：与配方不同之处：{what}；请使二者一致",
+                )
+            )
+        self.decoder.load_state_dict(other.model.module.state_dict())
+
+    def restore(self, checkpoint: Checkpoint, allow_changes: bool) -> None:
+        """Put back everything a checkpoint holds.
+
+        Raises:
+            ResumeError: recipe, data or machine are not those of the run, and are named.
+        """
+        saved = checkpoint.state()
+        self._check_contract(saved["contract"], allow_changes)
+        tree = unflatten_state(checkpoint.tensors("training"), saved["tree"])
+        load_tensors(self.decoder, self.settings, checkpoint.tensors("model"), str(checkpoint.path))
+        self.task.optimizer.load_state(tree["optimizer"])
+        restore_random_state(tree["random"])
+        self.state = Progress(**saved["progress"])
+        first = self.state.position
+        _log.info(
+            tr(
+                f"resumed at step {self.state.step}, window {first:,} of the global order",
+                f"从第 {self.state.step} 步、全局顺序中的第 {first:,} 个窗口续训",
+            )
+        )
+
+    def train(self) -> None:
+        """Run the loop to its end and save the last state."""
+        settings = self.recipe.training
+        cores = self.machine.threads
+        meter = EnergyMeter(cores, settings.watts_per_core)
+        metrics = MetricsLog(self.folder, tensorboard=settings.tensorboard, after_step=self.state.step)
+        hooks = Hooks(metrics.write, self.save, self.validate, meter.joules)
+        self._warm_up_compilation()
+        with self.checkpoints:
+            try:
+                run(self.task, settings, self.machine, self.state, hooks)
+            finally:
+                metrics.close()
+            self.state.finished = True
+            if self.ids.prepared.validation.token_count > 1:
+                self.decoder.eval()
+                final = self.validate()
+                metrics.write({"step": self.state.step, "tokens": self.state.tokens, "seconds": self.state.seconds} | final)
+
+    def save(self) -> None:
+        """Save a checkpoint: a whole model folder, and the state of everything else."""
+        tree = {"optimizer": self.task.optimizer.state(), "random": random_state()}
+        tensors, skeleton = flatten_state(tree)
+        state = {"tree": skeleton, "progress": asdict(self.state), "contract": self.contract()}
+        self.checkpoints.save(self.state.step, {"training": tensors}, state, self.files())
+
+    def files(self) -> dict[str, Content]:
+        """Return the files of the model folder as the model stands now."""
+        tokenizer = self.ids.tokenizer
+        return {
+            **neural_files(self.decoder, self.settings, tokenizer.separator_id),
+            **companion_files(tokenizer, ChatTemplate(tokenizer)),
+            "recipe.yaml": to_yaml(self.recipe),
+        }
+
+    def contract(self) -> dict[str, Any]:
+        """Return what has to be equal for a resumed run to be the same run."""
+        return {
+            "recipe": self.recipe.model_dump(mode="json"),
+            "data": self.ids.prepared.train.digest,
+            "tokenizer": self.ids.tokenizer.fingerprint,
+            "machine": self.machine.contract(),
+        }
+
+    def facts(self) -> dict[str, Any]:
+        """Return what produced the model, for the manifest and the model card."""
+        return {
+            "family": self.settings.family,
+            "parameters": parameter_count(self.settings),
+            "recipe": digest(self.recipe),
+            "data": self.ids.prepared.train.digest,
+            "tokenizer": self.ids.tokenizer.fingerprint,
+            "seed": self.recipe.seed,
+            "tokens_seen": self.state.tokens,
+            "steps": self.state.step,
+            "training_seconds": round(self.state.seconds, 1),
+            "machine": self.machine.describe(),
+            "kilojoules": round(self.state.joules / 1000, 1),
+            "versions": versions(),
+        }
+
+    def validate(self) -> dict[str, float]:
+        """Return the mean loss (nats per token) on a fixed set of held-out windows."""
+        windows = TokenWindows(self.ids.prepared.validation, self.settings.context_length, seed=0)
+        count = min(self.recipe.training.validation_windows, windows.windows_per_epoch)
+        size = self.recipe.training.batch_windows
+        total = weight = 0.0
+        with torch.no_grad(), self.machine.autocast():
+            for start in range(0, count, size):
+                batch = windows.batch(start, min(size, count - start))
+                total += float(self.task.objective.loss(DecoderWithLoss(self.decoder), batch).total)
+                weight += self.task.objective.weight(batch)
+        return {"validation_loss": total / weight}
+
+    def _task(self) -> Task:
+        shards = self.ids.prepared.train
+        data, context = self.recipe.data, self.settings.context_length
+        isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
+        windows = TokenWindows(shards, context, self.recipe.seed, data.shuffle, isolate)
+        forward: nn.Module = DecoderWithLoss(self.decoder)
+        if self.machine.compiled:
+            forward = torch.compile(forward)  # type: ignore[assignment]
+        return Task(
+            model=self.decoder,
+            forward=forward,
+            objective=CausalLM(self.machine.device),
+            source=windows,
+            optimizer=Optimizer(self.decoder, self.recipe.training.optimizer),
+            windows_per_epoch=windows.windows_per_epoch,
+            tokens_per_window=context,
+            flops_per_token=flops_per_token(self.settings),
+        )
+
+    def _warm_up_compilation(self) -> None:
+        """Compile before the clock starts, without touching weights or random state."""
+        if not self.machine.compiled:
+            return
+        before = random_state()
+        batch = self.task.source.batch(0, self.recipe.training.batch_windows)
+        with self.machine.autocast():
+            self.task.objective.loss(self.task.forward, batch).total.backward()  # type: ignore[no-untyped-call]
+        self.decoder.zero_grad(set_to_none=True)
+        restore_random_state(before)
+
+    def _check_contract(self, saved: Mapping[str, Any], allow_changes: bool) -> None:
+        changed = differences(saved, self.contract())
+        if not changed:
+            return
+        listed = "; ".join(f"{name}: {old!r} → {new!r}" for name, (old, new) in changed.items())
+        hard = [name for name in changed if not name.startswith(("recipe.training.", "machine."))]
+        if allow_changes and not hard:
+            _log.warning(
+                tr(
+                    f"continued with changed settings, no longer the same run: {listed}",
+                    f"以更改后的设置继续，已非同一次训练：{listed}",
+                )
+            )
+            return
+        advice = tr(
+            "restore them, or start a new run from these weights: zhixing train --init-from",
+            "请恢复原设置，或用这些权重开始新的训练：zhixing train --init-from",
+        )
+        if not hard:
+            advice += tr(", or accept them with --allow-changes", "，或用 --allow-changes 接受更改")
+        raise ResumeError(tr(f"the run cannot be resumed, changed: {listed}; {advice}", f"无法续训，已更改：{listed}；{advice}"))
+
+
+def flops_per_token(settings: DecoderSettings) -> float:
+    """Return the floating-point operations of forward and backward for one token of a full window.
+
+    Six per weight of every matrix product (Kaplan et al. 2020, section 2.1), and the causal half of attention's products.
+    """
+    shape = settings.replace(vocab_size=settings.vocab_size or 2)
+    embeddings = (shape.vocab_size or 0) * shape.width
+    if isinstance(shape, GPT2Settings):
+        positions, tied, inner = shape.context_length * shape.width, True, shape.width
+    else:
+        positions, tied, inner = 0, shape.tied, shape.heads * shape.per_head
+    products = parameter_count(shape) - positions - (0 if tied else embeddings)
+    return 6.0 * products + 6.0 * shape.layers * shape.context_length * inner
+
+
+def _sized(recipe: Recipe, vocab_size: int) -> LlamaSettings | GPT2Settings:
+    settings = recipe.model
+    assert isinstance(settings, LlamaSettings | GPT2Settings)
+    if settings.vocab_size is None:
+        return settings.replace(vocab_size=vocab_size)
+    if settings.vocab_size < vocab_size:
+        raise ConfigError(
+            tr(
+                f"model.vocab_size = {settings.vocab_size} is smaller than the tokenizer's {vocab_size}; leave it empty",
+                f"model.vocab_size = {settings.vocab_size} 小于分词器的 {vocab_size}；请留空",
+            )
+        )
+    return settings
+

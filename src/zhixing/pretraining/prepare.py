@@ -1,0 +1,64 @@
+"""From a recipe's text to ids: the tokenizer is trained (or taken), then the shards are written. Both happen once."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from zhixing.config import digest
+from zhixing.corpus.document import is_validation, split_point
+from zhixing.corpus.reader import documents
+from zhixing.data.prepare import Prepared, prepare
+from zhixing.language import tr
+from zhixing.model_folder import read_json, write_folder
+from zhixing.pretraining.recipe import Recipe
+from zhixing.tokenizers.load import load_tokenizer
+from zhixing.tokenizers.protocol import Tokenizer
+from zhixing.tokenizers.train import train_tokenizer
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Ids:
+    """What a run learns from: the tokenizer, and the text in its ids."""
+
+    tokenizer: Tokenizer
+    prepared: Prepared
+
+
+def prepare_ids(recipe: Recipe, folder: Path) -> Ids:
+    """Return tokenizer and shards for a recipe, made in ``folder`` unless they are there already.
+
+    Raises:
+        DataError: the text cannot be read.
+    """
+    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer")
+    prepared = prepare(recipe.text, tokenizer, folder / "shards", replace=True)
+    _log.info(
+        tr(
+            f"text: {prepared.train.document_count:,} documents, {prepared.train.token_count:,} tokens to learn from; "
+            f"{prepared.validation.document_count:,} documents, {prepared.validation.text_bytes:,} bytes held out",
+            f"文本：{prepared.train.document_count:,} 篇文档、{prepared.train.token_count:,} 个词元用于学习；"
+            f"{prepared.validation.document_count:,} 篇、{prepared.validation.text_bytes:,} 字节留出",
+        )
+    )
+    return Ids(tokenizer, prepared)
+
+
+def prepare_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
+    """Return the recipe's tokenizer, trained on the training documents only, or the one made before."""
+    made_from = digest(recipe.text) + digest(recipe.tokenizer)
+    record = folder / "made_from.json"
+    if record.exists() and read_json(folder, record.name) == {"digest": made_from}:
+        _log.info(tr(f"{folder}: the tokenizer is there already", f"{folder}：分词器已存在"))
+        return load_tokenizer(folder)
+    point = split_point(recipe.text.validation_fraction)
+    texts = (d.text for d in documents(recipe.text, announce=False) if not is_validation(d, point))
+    tokenizer = train_tokenizer(recipe.tokenizer, texts)
+    from zhixing.models.save import companion_files
+
+    files = companion_files(tokenizer) | {record.name: f'{{"digest": "{made_from}"}}'}
+    write_folder(folder, files, facts={}, replace=True)
+    return tokenizer

@@ -1,0 +1,38 @@
+"""The recipe: everything that decides a training run, from the text to the last checkpoint, in one typed tree."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from zhixing.config import Settings, setting
+from zhixing.corpus.settings import TextSettings
+from zhixing.data.settings import DataSettings
+from zhixing.models.gpt2 import GPT2Settings
+from zhixing.models.llama import LlamaSettings
+from zhixing.models.mixture import MixtureSettings
+from zhixing.models.ngram import NgramSettings
+from zhixing.tokenizers.train import TokenizerSettings
+from zhixing.training.settings import TrainingSettings
+
+ModelSettings = Annotated[
+    LlamaSettings | GPT2Settings | NgramSettings | MixtureSettings, Field(discriminator="family")
+]
+
+
+class Recipe(Settings):
+    """One run: text → tokenizer → shards → model → training."""
+
+    name: str = setting("model", "what the model is called", "模型名称", min_length=1)
+    seed: int = setting(0, "of weights, order of the text, dropout", "权重、文本顺序与 dropout 的随机种子", ge=0, lt=2**63)
+    text: TextSettings = TextSettings()
+    tokenizer: TokenizerSettings = TokenizerSettings()
+    data: DataSettings = DataSettings()
+    model: ModelSettings = LlamaSettings()
+    training: TrainingSettings = TrainingSettings(minutes=5.0)
+
+
+def schema() -> dict[str, Any]:
+    """Return the JSON schema of a recipe, for editors and for ``zhixing train --help``."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}

@@ -1,0 +1,106 @@
+"""``tokenizer.json`` in the layout of the ``tokenizers`` library, written from our own tables.
+
+Nothing is normalised, and decoding undoes encoding byte for byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from zhixing.tokenizers.byte_alphabet import BYTE_CHARACTERS, bytes_to_characters
+from zhixing.tokenizers.pieces import Json
+
+GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
+"""How GPT-2 cuts text before merging: what ``ByteLevel`` means when its ``use_regex`` is true."""
+
+LLAMA3_PATTERN = (
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*"
+    r"|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
+"""How Llama 3 (after ``cl100k``) cuts text: at most three digits together, a mark joined to the word behind
+it."""
+
+PATTERNS = {"gpt2": GPT2_PATTERN, "llama3": LLAMA3_PATTERN}
+
+
+def byte_level(use_regex: bool) -> Json:
+    """Return the pre-tokenizer or decoder that turns bytes into the GPT-2 alphabet."""
+    return {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": use_regex}
+
+
+def pre_tokenizer(pattern: str) -> Json:
+    """Return the pre-tokenizer of a named pattern, written as the family of that name writes it."""
+    if pattern == "gpt2":
+        return byte_level(use_regex=True)
+    return sequence(split(PATTERNS[pattern]), byte_level(use_regex=False))
+
+
+def split(pattern: str) -> Json:
+    """Return a pre-tokenizer that keeps every match of ``pattern`` as a piece of its own."""
+    return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}
+
+
+def sequence(*parts: Json) -> Json:
+    """Return pre-tokenizers one after the other."""
+    return {"type": "Sequence", "pretokenizers": list(parts)}
+
+
+def byte_level_document(
+    merges: Iterable[tuple[bytes, bytes]], special_tokens: Mapping[str, int], pre_tokenizer: Json
+) -> Json:
+    """Return the document of a byte-level BPE: ids 0 to 255 are the bytes, then one per merge."""
+    pairs = [(bytes_to_characters(left), bytes_to_characters(right)) for left, right in merges]
+    tokens = [*BYTE_CHARACTERS, *(left + right for left, right in pairs)]
+    vocab = {token: index for index, token in enumerate(tokens)} | dict(special_tokens)
+    model = _bpe(vocab, [list(pair) for pair in pairs], byte_fallback=False)
+    return _document(model, special_tokens, pre_tokenizer, byte_level(use_regex=True))
+
+
+def character_document(characters: Sequence[str], special_tokens: Mapping[str, int]) -> Json:
+    """Return the document of a character tokenizer: a BPE without merges, whose unknown characters fall to
+    bytes.
+
+    Bytes are written ``<0x00>`` to ``<0xFF>``; a character of ASCII is absent from the vocabulary, so it
+    falls to its one byte.
+    """
+    tokens = [*(f"<0x{byte:02X}>" for byte in range(256)), *characters]
+    vocab = {token: index for index, token in enumerate(tokens)} | dict(special_tokens)
+    decoder = {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}]}
+    return _document(_bpe(vocab, [], byte_fallback=True), special_tokens, None, decoder)
+
+
+def _bpe(vocab: Mapping[str, int], merges: list[list[str]], byte_fallback: bool) -> Json:
+    return {
+        "type": "BPE",
+        "dropout": None,
+        "unk_token": None,
+        "continuing_subword_prefix": None,
+        "end_of_word_suffix": None,
+        "fuse_unk": False,
+        "byte_fallback": byte_fallback,
+        "ignore_merges": False,
+        "vocab": dict(vocab),
+        "merges": merges,
+    }
+
+
+def _document(
+    model: Json, special_tokens: Mapping[str, int], pre_tokenizer: Json | None, decoder: Any
+) -> Json:
+    return {
+        "version": "1.0",
+        "truncation": None,
+        "padding": None,
+        "added_tokens": [_special(token, index) for token, index in special_tokens.items()],
+        "normalizer": None,
+        "pre_tokenizer": pre_tokenizer,
+        "post_processor": None,
+        "decoder": decoder,
+        "model": model,
+    }
+
+
+def _special(token: str, index: int) -> Json:
+    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    return {"id": index, "content": token, **flags}
