@@ -40,7 +40,7 @@ FIRST = Unigram(np.r_[np.full(8, 0.12), np.full(8, 0.005)] / 1.0)
 SECOND = Unigram(np.r_[np.full(8, 0.005), np.full(8, 0.12)] / 1.0)
 
 
-def _documents(share, count=60, length=200, regimes=False, seed=0):
+def _documents(share, count=40, length=150, regimes=False, seed=0):
     """Draw each id from FIRST with probability ``share``; with regimes, whole documents."""
     rng = np.random.default_rng(seed)
     p = np.exp(np.stack([FIRST.log_probs, SECOND.log_probs]).astype(float))
@@ -55,9 +55,9 @@ def _documents(share, count=60, length=200, regimes=False, seed=0):
 
 def test_static_weights_are_recovered():
     model = fit_mixture([FIRST, SECOND], _documents(0.7), "static")
-    assert model.gate.weights[0, 0, 0] == pytest.approx(0.7, abs=0.03)
+    assert model.gate.weights[0, 0, 0] == pytest.approx(0.7, abs=0.04)
     assert model.fitted["weights"] == "static"
-    assert model.fitted["tokens"] == 60 * 199
+    assert model.fitted["tokens"] == 40 * 149
 
 
 def test_mixture_beats_its_members_on_other_text():

@@ -42,8 +42,8 @@ def test_small_steady_gain_is_seen_through_large_differences_of_difficulty():
 
 
 def test_without_a_gain_nothing_is_claimed_but_rarely():
-    claims = [compare("a", *_pair(seed=s)[:1], "b", _pair(seed=s)[1]).better for s in range(40)]
-    assert sum(claim is not None for claim in claims) <= 6
+    claims = [compare("a", *_pair(seed=s)[:1], "b", _pair(seed=s)[1]).better for s in range(20)]
+    assert sum(claim is not None for claim in claims) <= 4
 
 
 @pytest.mark.parametrize("count", [1, 2, 5])

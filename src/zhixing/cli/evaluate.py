@@ -44,7 +44,7 @@ Stride = Annotated[
 ]
 Which = Annotated[
     Part,
-    _option("half of the documents; a mixture is fitted on 'fit'", "使用哪一半文档；混合模型在 fit 上拟合"),
+    _option("half of the documents; a mixture is fitted on 'fit'", "哪一半文档；混合模型在 fit 上拟合"),
 ]
 Results = Annotated[
     Path | None, _option("append each row to this JSONL file", "把每一行结果追加到该 JSONL 文件")
