@@ -106,7 +106,25 @@ def recurrent(tokenizer):
     return RecurrentModel(tokenizer.vocab_size, context_length=60)
 
 
-@pytest.fixture(params=["ngram", "recurrent"])
+@pytest.fixture(scope="session")
+def llama(tokenizer):
+    """A random Llama with weights large enough to have opinions."""
+    torch = pytest.importorskip("torch")
+    from zhixing.models.decoders import build_decoder
+    from zhixing.models.llama import LlamaSettings
+    from zhixing.models.neural import NeuralLanguageModel
+
+    torch.manual_seed(0)
+    shape = {"layers": 2, "width": 32, "heads": 4, "key_value_heads": 2, "inner_width": 64}
+    module = build_decoder(LlamaSettings(vocab_size=tokenizer.vocab_size, context_length=64, **shape))
+    with torch.no_grad():
+        for weights in module.parameters():
+            if weights.ndim == 2:
+                weights.normal_(0.0, 0.3)
+    return NeuralLanguageModel(module)
+
+
+@pytest.fixture(params=["ngram", "recurrent", "llama"])
 def model(request):
     return request.getfixturevalue(request.param)
 

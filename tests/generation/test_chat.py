@@ -7,23 +7,10 @@ import pytest
 from zhixing.errors import ContextLengthError
 from zhixing.generation.chat import Conversation
 from zhixing.generation.settings import GenerationSettings
+from zhixing.tokenizers.bytes import ByteTokenizer
+from zhixing.tokenizers.chat_template import ChatTemplate
 
 SETTINGS = GenerationSettings(max_new_tokens=8, seed=2, stop_at_separator=False)
-
-
-class Markers:
-    """``<|role|> content <|end|>`` for each turn."""
-
-    def __init__(self, tokenizer):
-        self.tokenizer = tokenizer
-
-    def render_ids(self, messages, add_generation_prompt=True):
-        special, encode = self.tokenizer.special_id, self.tokenizer.encode
-        ids = [self.tokenizer.separator_id]
-        for message in messages:
-            ids += [special("<|user|>" if message["role"] != "assistant" else "<|assistant|>")]
-            ids += [*encode(message["content"]), special("<|end|>")]
-        return ids + [special("<|assistant|>")] * add_generation_prompt
 
 
 class Listener:
@@ -41,6 +28,11 @@ class Listener:
         return self.model.next_log_probs(ids, state, lengths)
 
 
+@pytest.fixture(scope="module")
+def tokenizer():
+    return ByteTokenizer()
+
+
 @pytest.fixture
 def listener(make_recurrent, tokenizer):
     return Listener(make_recurrent(tokenizer.vocab_size, context_length=80))
@@ -48,13 +40,16 @@ def listener(make_recurrent, tokenizer):
 
 def test_what_the_model_wrote_is_kept_as_ids(listener, tokenizer):
     end = tokenizer.special_id("<|end|>")
-    conversation = Conversation(listener, tokenizer, Markers(tokenizer), SETTINGS.replace(stop_ids=(end,)))
+    conversation = Conversation(
+        listener, tokenizer, ChatTemplate(tokenizer), SETTINGS.replace(stop_ids=(end,))
+    )
     first = conversation.reply("hello")
     second = conversation.reply("again")
     kept = [*listener.prompts[0], *first.ids] + [end] * (first.ids[-1] != end)
     assert listener.prompts[1][: len(kept)] == kept
     assert listener.prompts[1][len(kept) :] == [
-        tokenizer.special_id("<|user|>"), *tokenizer.encode("again"), end, tokenizer.special_id("<|assistant|>")
+        tokenizer.special_id("<|user|>"), *tokenizer.encode("again"), end,
+        tokenizer.special_id("<|assistant|>"),
     ]  # fmt: skip
     assert [message["content"] for message in conversation.messages] == [
         "hello",
@@ -65,7 +60,7 @@ def test_what_the_model_wrote_is_kept_as_ids(listener, tokenizer):
 
 
 def test_a_full_context_is_an_error_with_the_counts(listener, tokenizer):
-    conversation = Conversation(listener, tokenizer, Markers(tokenizer), SETTINGS, system="be kind")
+    conversation = Conversation(listener, tokenizer, ChatTemplate(tokenizer), SETTINGS, system="be kind")
     with pytest.raises(ContextLengthError) as caught:
         for _ in range(9):
             before = list(conversation.messages)
@@ -76,7 +71,7 @@ def test_a_full_context_is_an_error_with_the_counts(listener, tokenizer):
 
 def test_the_oldest_turns_go_only_on_request_and_it_is_said(listener, tokenizer, caplog):
     conversation = Conversation(
-        listener, tokenizer, Markers(tokenizer), SETTINGS, system="be kind", drop_oldest=True
+        listener, tokenizer, ChatTemplate(tokenizer), SETTINGS, system="be kind", drop_oldest=True
     )
     with caplog.at_level(logging.WARNING):
         for turn in range(6):
@@ -89,14 +84,14 @@ def test_the_oldest_turns_go_only_on_request_and_it_is_said(listener, tokenizer,
         conversation.reply("x" * 80)
 
 
-def test_a_base_model_is_said_to_be_one(ngram, tokenizer, caplog):
+def test_a_base_model_is_said_to_be_one(listener, tokenizer, caplog):
     with caplog.at_level(logging.WARNING):
-        conversation = Conversation(ngram, tokenizer, settings=SETTINGS.replace(stop_at_separator=True))
+        conversation = Conversation(listener, tokenizer, settings=SETTINGS)
     assert "not trained to chat" in caplog.text
     assert conversation.reply("the cat").completion_tokens > 0
 
 
 def test_an_unfinished_stream_leaves_no_trace(listener, tokenizer):
-    conversation = Conversation(listener, tokenizer, Markers(tokenizer), SETTINGS)
+    conversation = Conversation(listener, tokenizer, ChatTemplate(tokenizer), SETTINGS)
     next(conversation.say("hello"))
     assert conversation.messages == []

@@ -32,14 +32,14 @@ def test_removed_tokens_are_never_drawn_and_do_not_shift_the_others():
 
 
 def test_last_bits_of_the_model_hardly_matter():
-    """An inverted cumulative sum would change several of these draws."""
+    """An inverted cumulative sum is changed far more often."""
     random = np.random.default_rng(0)
     row = np.log(softmax(random.normal(0, 3, 50_257)))
     noisy = row + random.normal(0, 2e-5, row.size)
     one, other = Draw(1), Draw(1)
-    assert all(one.choose(row) == other.choose(noisy) for _ in range(300))
-    sums, noisy_sums, uniform = np.exp(row).cumsum(), np.exp(noisy).cumsum(), random.random(300)
-    assert (sums.searchsorted(uniform) != noisy_sums.searchsorted(uniform)).sum() >= 2
+    assert all(one.choose(row) == other.choose(noisy) for _ in range(150))
+    sums, noisy_sums, uniform = np.exp(row).cumsum(), np.exp(noisy).cumsum(), random.random(20_000)
+    assert (sums.searchsorted(uniform) != noisy_sums.searchsorted(uniform)).sum() > 10
 
 
 def test_greedy_takes_the_lowest_of_ties():
