@@ -30,7 +30,7 @@ Floats = NDArray[np.float64]
 FALLBACK_DISCOUNTS = (0.5, 1.0, 1.5)
 """For a corpus so small that no discount can be estimated (the customary constants)."""
 BLOCK = 1 << 19
-"""Positions sorted together: few enough to stay in the cache of one core."""
+"""Positions sorted together: large enough to hide Python, small enough to stay near a core."""
 _LIMIT = (1 << 31) - 1
 _BELOW_ONE = np.float32(np.nextafter(np.float32(1), np.float32(0)))
 
@@ -63,7 +63,7 @@ class CountedOrder:
 
     words: Array
     starts: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    counts: NDArray[np.int32]
     suffixes: NDArray[np.int32]
 
 
@@ -110,7 +110,7 @@ def _count_orders(stream: TokenStream, vocab_size: int, order: int, bar: Bar) ->
         blocks = _split(firsts, len(positions))
         task = _Refine(stream.ids, reach, positions, firsts, n, vocab_size)
         positions, firsts, parents, words = task.join(run_threads(task, blocks))
-        counts = np.diff(firsts, append=len(positions))
+        counts = np.diff(firsts, append=len(positions)).astype(np.int32)
         suffixes = words.astype(np.int32) if n == 2 else nodes[positions[firsts] + 1]
         starts = np.zeros(contexts + 1, np.int64)
         np.cumsum(np.bincount(parents, minlength=contexts), out=starts[1:])
@@ -210,7 +210,7 @@ def adjusted_counts(stream: TokenStream, counted: Sequence[CountedOrder], vocab_
         continuations = np.maximum(np.bincount(above.suffixes, minlength=len(level.words)), 1)
         low, high = int(level.starts[low]), int(level.starts[high])
         continuations[low:high] = level.counts[low:high]
-        adjusted.append(continuations)
+        adjusted.append(continuations.astype(np.int32))
     return [*adjusted, counted[-1].counts]
 
 
@@ -286,7 +286,7 @@ def _discounted(
     followed = np.flatnonzero(np.diff(starts))
     totals, gamma = np.zeros(len(starts) - 1), np.ones(len(starts) - 1)
     if len(followed):
-        totals[followed] = np.add.reduceat(counts, starts[followed])
+        totals[followed] = np.add.reduceat(counts, starts[followed], dtype=np.int64)
         gamma[followed] = np.add.reduceat(taken, starts[followed])
     np.divide(gamma, totals, out=gamma, where=totals > 0)
     gamma[totals == 0] = 1.0  # an empty corpus: all weight to the uniform distribution
