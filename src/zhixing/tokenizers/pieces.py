@@ -105,7 +105,9 @@ class PieceTokenizer:
 
     def token_bytes(self, token_id: int) -> bytes:
         """Return the bytes of one id (``b""`` for a special id)."""
-        return self._pieces[checked_ids([token_id], self.vocab_size)[0]]
+        if not 0 <= token_id < len(self._pieces):
+            checked_ids([token_id], len(self._pieces))
+        return self._pieces[token_id]
 
     def special_id(self, token: str) -> int | None:
         """Return the id of a special token, or None."""
