@@ -11,7 +11,7 @@ import typer
 from zhixing.cli.output import JsonFlag, emit
 from zhixing.language import tr
 
-app = typer.Typer()
+app = typer.Typer(add_completion=False)
 
 
 class Part(StrEnum):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -15,30 +15,25 @@ from zhixing.language import tr
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-def _show_fields(wanted: bool) -> None:
-    if wanted:
-        emit(False, {}, recipe_fields())
-        raise typer.Exit()
-
-
-def recipe_fields() -> Any:
-    """Return a table of every recipe field with default and unit, read from the shipped schema: no torch needed."""
-    from rich.table import Table
-
+def recipe_fields() -> str:
+    """Return every recipe field with default, unit and meaning, read from the shipped schema: no torch needed."""
     from zhixing.config import describe_fields
 
     schema = json.loads(files("zhixing.pretraining").joinpath("recipe.schema.json").read_text(encoding="utf-8"))
-    table = Table(tr("field", "字段"), tr("default", "默认值"), tr("unit", "单位"), tr("meaning", "含义"), box=None)
-    for row in describe_fields(schema):
-        table.add_row(*row)
-    return table
+    lines = [tr("Fields of a recipe (name = default [unit]):", "配方的字段（名称 = 默认值 [单位]）：")]
+    for name, default, unit, meaning in describe_fields(schema):
+        lines.append(f"  {name}{f' = {default}' if default else ''}{f' [{unit}]' if unit else ''}")
+        if meaning:
+            lines.append(f"      {meaning}")
+    return "\n".join(lines)
 
 
 @app.command(
     help=tr(
-        "Train a model from RECIPE (YAML) and leave a model folder at OUT. --fields lists every field of a recipe.",
-        "按配方 RECIPE（YAML）训练模型，并在 OUT 处生成模型文件夹。--fields 列出配方的所有字段。",
-    )
+        "Train a model from RECIPE (YAML) and leave a model folder at OUT.",
+        "按配方 RECIPE（YAML）训练模型，并在 OUT 处生成模型文件夹。",
+    ),
+    epilog="\b\n" + recipe_fields(),
 )
 def train(
     recipe: Annotated[Path, typer.Argument(help=tr("the recipe", "配方文件"))],
@@ -53,10 +48,6 @@ def train(
         Path | None,
         typer.Option("--ids", help=tr("folder of tokenizer and shards, shared by runs", "多次训练共用的分词器与分片文件夹")),
     ] = None,
-    fields: Annotated[
-        bool,
-        typer.Option("--fields", is_eager=True, callback=_show_fields, help=tr("list every field", "列出所有字段")),
-    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run the procedure and print where the model is."""

@@ -152,6 +152,7 @@ class NeuralRun:
             "tokenizer": self.ids.tokenizer.fingerprint,
             "seed": self.recipe.seed,
             "tokens_seen": self.state.tokens,
+            "windows_seen": self.state.position,
             "steps": self.state.step,
             "training_seconds": round(self.state.seconds, 1),
             "machine": self.machine.describe(),

@@ -36,3 +36,11 @@ class Recipe(Settings):
 def schema() -> dict[str, Any]:
     """Return the JSON schema of a recipe, for editors and for ``zhixing train --help``."""
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **Recipe.model_json_schema()}
+
+
+if __name__ == "__main__":
+    import json
+    import sys
+
+    json.dump(schema(), sys.stdout, ensure_ascii=False, indent=1)
+    sys.stdout.write("\n")

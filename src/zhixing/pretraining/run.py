@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from zhixing.config import digest, load_settings, to_yaml
 from zhixing.errors import ConfigError, ResumeError
@@ -41,6 +44,7 @@ def train(
     overrides: Sequence[str] = (),
     init_from: str | Path | None = None,
     ids_folder: str | Path | None = None,
+    announce: bool = True,
 ) -> TrainResult:
     """Train what the recipe describes and leave a model folder at ``out``.
 
@@ -50,6 +54,7 @@ def train(
         overrides: ``a.b=c`` changes to the recipe.
         init_from: a model folder whose weights are the start (a new run otherwise).
         ids_folder: where tokenizer and shards are kept or made; ``out`` by default. Runs may share it.
+        announce: log the whole resolved recipe at the start.
 
     Raises:
         InputError: recipe, text or folders are wrong.
@@ -67,7 +72,8 @@ def train(
                 f"{out} 已有一次训练；请另选 --out，或继续它：zhixing resume {out}",
             )
         )
-    _log.info("%s", to_yaml(recipe))
+    if announce:
+        _log.info("%s", to_yaml(recipe))
     ids = _ids(recipe, Path(ids_folder or out))
     out.mkdir(parents=True, exist_ok=True)
     (out / RECIPE).write_text(to_yaml(recipe), encoding="utf-8")
@@ -154,12 +160,21 @@ def _train_neural(
 
 
 def _train_ngram(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
+    shards = ids.prepared.train
+    return train_ngram_on([shards.tokens(0, shards.token_count)], recipe, folder, ids)
+
+
+def train_ngram_on(
+    sequences: Iterable[NDArray[np.int64]], recipe: Recipe, folder: Path, ids: Ids
+) -> TrainResult:
+    """Count ``sequences`` of ids (the first of each is context only) into an n-gram model folder."""
     assert isinstance(recipe.model, NgramSettings)
-    shards, tokenizer = ids.prepared.train, ids.tokenizer
+    tokenizer = ids.tokenizer
     never = tokenizer.special_ids - {tokenizer.separator_id}
-    stream = shards.tokens(0, shards.token_count)
-    model = NgramModel.fit([stream], tokenizer.vocab_size, tokenizer.separator_id, recipe.model.order, never)
-    facts = _facts(recipe, ids, "ngram") | {"order": recipe.model.order, "tokens_seen": shards.token_count}
+    kept = [np.asarray(sequence) for sequence in sequences]
+    model = NgramModel.fit(kept, tokenizer.vocab_size, tokenizer.separator_id, recipe.model.order, never)
+    seen = sum(len(sequence) - 1 for sequence in kept)
+    facts = _facts(recipe, ids, "ngram") | {"order": recipe.model.order, "tokens_seen": seen}
     _publish(recipe, folder, ngram_files(model) | companion_files(tokenizer), facts)
     return TrainResult(folder, facts)
 
