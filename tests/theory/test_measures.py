@@ -1,3 +1,4 @@
+import doctest
 import math
 
 import numpy as np
@@ -42,3 +43,8 @@ def test_permutation_p_is_rarely_small_without_a_difference():
 )
 def test_mcnemar_is_the_two_sided_binomial_test(only_a, only_b, p):
     assert measures.mcnemar(only_a, only_b) == pytest.approx(p)
+
+
+def test_worked_examples():
+    assert doctest.testmod(measures).failed == 0
+    assert doctest.testmod(measures).attempted >= 3

@@ -1,6 +1,9 @@
+import doctest
+
 import numpy as np
 import pytest
 
+from zhixing.theory import mixture
 from zhixing.theory.mixture import em_step, interpolate, table_em_step
 
 
@@ -45,3 +48,8 @@ def test_soft_table_never_lowers_the_posterior():
         table = table_em_step(p, phi, table, prior, 5.0)
     assert (np.diff(posteriors) >= -1e-9).all()
     assert posteriors[-1] > posteriors[0]
+
+
+def test_worked_examples():
+    assert doctest.testmod(mixture).failed == 0
+    assert doctest.testmod(mixture).attempted >= 3

@@ -33,12 +33,13 @@ from zhixing.models.protocol import Ids, LanguageModel
 from zhixing.progress import progress
 
 Floats = NDArray[np.float64]
-SPANS = (8, 32, 128)
+SPANS = (8, 32)
 """Numbers of preceding tokens that are tried for the running advantage."""
 _KNOTS = 7
 _STRENGTH = 20.0  # a cell of the table counts this many tokens at the static weights beside its own
 _MOST_STEPS = 60
 _MOST_TOKENS_TO_CHOOSE = 60_000
+_WORTH_A_CHANGE = 5e-4  # nats per token: of candidates closer than this the simplest is taken
 _TOLERANCE = 1e-6  # nats per token gained by one step of EM
 _log = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def fit_mixture(
     makers = _candidates(evidence) if weights == "context" else {"static": static_gate}
     sample = _sample(evidence)
     losses = {name: _cross_validated_loss(maker, sample) for name, maker in makers.items()}
-    best = min(losses, key=lambda name: losses[name])
+    best = next(name for name in losses if losses[name] <= min(losses.values()) + _WORTH_A_CHANGE)
     gate = makers[best](evidence)
     fitted = {
         "weights": best,
@@ -235,7 +236,7 @@ def em_step(
 
 
 def _candidates(evidence: Evidence) -> dict[str, Callable[[Evidence], Gate]]:
-    """Return the ways to weigh that are tried, by name, the simplest first (it wins a tie)."""
+    """Return the ways to weigh that are tried, by name, the simplest first."""
 
     def by(use_order: bool, span: int | None) -> Callable[[Evidence], Gate]:
         return lambda some: context_gate(some, use_order, span)
