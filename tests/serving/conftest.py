@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from zhixing.serving.served import ServedModel
 from zhixing.serving.server import Server
 from zhixing.serving.settings import ServerSettings
 from zhixing.tokenizers.bytes import ByteTokenizer
+from zhixing.tokenizers.chat_template import ChatTemplate
 
 TEXT = "the cat sat on the mat. 知行合一，知是行之始。 the dog ran after the cat. " * 40
 
@@ -41,21 +43,16 @@ class SlowModel:
         return self._model.next_log_probs(ids, state, lengths)
 
 
-class LineTemplate:
-    """Role marker, text, end marker: the content is encoded as text, so it never becomes a special id."""
+class RecordingTemplate(ChatTemplate):
+    """The default template; keeps what it rendered."""
 
     def __init__(self, tokenizer: ByteTokenizer) -> None:
-        self._tokenizer = tokenizer
+        super().__init__(tokenizer)
         self.rendered: list[list[int]] = []
 
     def render_ids(self, messages: Any, add_generation_prompt: bool = True) -> list[int]:
-        ids = [self._tokenizer.separator_id]
-        for message in messages:
-            ids.append(self._tokenizer.special_id(f"<|{message['role']}|>") or 0)
-            ids += self._tokenizer.encode(message["content"])
-            ids.append(self._tokenizer.special_id("<|end|>") or 0)
-        self.rendered.append(ids)
-        return ids
+        self.rendered.append(super().render_ids(messages, add_generation_prompt))
+        return self.rendered[-1]
 
 
 @dataclass
@@ -65,7 +62,7 @@ class Running:
     model: Any
     tokenizer: ByteTokenizer
     metrics: Metrics
-    template: LineTemplate
+    template: RecordingTemplate
     client: openai.OpenAI
 
     @property
@@ -103,6 +100,12 @@ def ngram(tokenizer: ByteTokenizer) -> NgramModel:
 
 @pytest.fixture
 def launch(ngram: NgramModel, tokenizer: ByteTokenizer) -> Iterator[Callable[..., Running]]:
+    with launcher(ngram, tokenizer) as start:
+        yield start
+
+
+@contextmanager
+def launcher(ngram: NgramModel, tokenizer: ByteTokenizer) -> Iterator[Callable[..., Running]]:
     """Start servers; all are stopped at the end, and none may leave work behind."""
     started: list[tuple[Running, threading.Thread]] = []
 
@@ -119,7 +122,7 @@ def launch(ngram: NgramModel, tokenizer: ByteTokenizer) -> Iterator[Callable[...
             counts=metrics.observer("tiny"),
         )
         metrics.watch("tiny", lambda: engine.running, lambda: engine.waiting)
-        template = LineTemplate(tokenizer)
+        template = RecordingTemplate(tokenizer)
         served = ServedModel("tiny", engine, tokenizer, chat_template=template if chat else None)
         server = Server([served], metrics, settings, key)
         thread = threading.Thread(target=server.serve_until_stopped)
@@ -130,12 +133,15 @@ def launch(ngram: NgramModel, tokenizer: ByteTokenizer) -> Iterator[Callable[...
         assert wait_until(lambda: server.started)
         return running
 
-    yield start
-    for running, thread in started:
-        running.client.close()
-        running.server.drain()
-        thread.join(15)
-        assert not thread.is_alive()
+    try:
+        yield start
+    finally:
+        for running, _ in started:
+            running.client.close()
+            running.server.drain()
+        for _, thread in started:
+            thread.join(15)
+            assert not thread.is_alive()
 
 
 @pytest.fixture

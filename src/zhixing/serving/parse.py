@@ -17,6 +17,7 @@ RequestT = TypeVar("RequestT", bound=Sampling)
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[\]{}:,]')
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NAMED_AT_MOST = 32
+_SEARCHED_BYTES = 65_536
 _HARMLESS_VALUES: dict[str, tuple[Any, ...]] = {
     "tools": ([],),
     "functions": ([],),
@@ -80,12 +81,12 @@ def _not_json(body: bytes, problem: str) -> ApiError:
 
 
 def _field_at(body: bytes, line: int, column: int) -> str | None:
-    """Return the top-level field in which the parser gave up."""
-    start = 0
-    for _ in range(line - 1):
-        start = body.find(b"\n", start) + 1
+    """Return the top-level field in which the parser gave up; None if that is far into the body."""
+    end = len(body) - len(body.split(b"\n", line - 1)[-1]) + column
+    if end > _SEARCHED_BYTES:
+        return None
     depth, last, field = 0, b"", None
-    for match in _TOKEN.finditer(body, 0, min(start + column, len(body))):
+    for match in _TOKEN.finditer(body, 0, min(end, len(body))):
         token = match[0]
         if token in (b"{", b"["):
             depth += 1

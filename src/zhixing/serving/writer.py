@@ -1,8 +1,8 @@
 """One text in the engine: a sequence of ``zhixing.generation`` that belongs to a request.
 
 Two things are added to the sequence. The prompt itself can be scored, token by token within the running
-batch, which is what ``echo`` with ``logprobs`` asks for. And any exception while a token is chosen becomes the
-kind that ends one sequence only.
+batch, which is what ``echo`` with ``logprobs`` asks for. And any exception while a token is chosen becomes
+the kind that ends one sequence only.
 """
 
 from __future__ import annotations
