@@ -304,6 +304,18 @@ def test_s5_a_disconnect_frees_the_slot_within_two_steps(launch, slow, stream):
     assert running.metric("requests_abandoned_total") == 1
 
 
+def test_s5_a_disconnect_within_the_body_is_no_fault_of_the_server(launch, caplog):
+    caplog.set_level("INFO", logger="zhixing")
+    running = launch()
+    host, port = running.url.removeprefix("http://").rsplit(":", 1)
+    with socket.create_connection((host, int(port))) as connection:
+        connection.sendall(_post_head(running, COMPLETION)[:-5])
+        time.sleep(0.05)
+    assert wait_until(lambda: "/v1/completions 499" in caplog.text)
+    assert not [record for record in caplog.records if record.levelname == "ERROR"]
+    assert running.engine.taken == 0
+
+
 def test_s5_a_disconnect_before_the_first_token_leaves_the_queue(launch, slow):
     running = launch(slow(0.02), slots=1)
     host, port = running.url.removeprefix("http://").rsplit(":", 1)

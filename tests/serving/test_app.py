@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import httpx2
 import numpy as np
@@ -271,3 +272,36 @@ def test_the_openapi_document_describes_the_bodies(running):
     ]
     assert body["properties"]["n"]["maximum"] == 16
     assert "$ref" not in json.dumps(body)
+
+
+@pytest.fixture(scope="module")
+def llama(tokenizer):
+    import torch
+
+    from zhixing.models.decoders import build_decoder
+    from zhixing.models.llama import LlamaSettings
+    from zhixing.models.neural import NeuralLanguageModel
+
+    torch.manual_seed(0)
+    settings = LlamaSettings(
+        vocab_size=tokenizer.vocab_size, width=32, layers=2, heads=4, key_value_heads=2, context_length=64
+    )
+    return NeuralLanguageModel(build_decoder(settings).eval())
+
+
+def test_a_transformer_writes_the_same_in_company_as_alone(launch, llama, tokenizer):
+    running = launch(llama, slots=4, queue=20)
+    prompts = ["the", "知行", "a much longer prompt", "x", "on the mat", "q"]
+    settings = GenerationSettings(max_new_tokens=30, seed=1)
+    alone = {prompt: generate(llama, tokenizer, [prompt], settings)[0] for prompt in prompts}
+
+    def ask(prompt):
+        return running.client.completions.create(model="tiny", prompt=prompt, max_tokens=30, seed=1)
+
+    with ThreadPoolExecutor(6) as pool:
+        replies = dict(zip(prompts, pool.map(ask, prompts), strict=True))
+    for prompt, reply in replies.items():
+        assert reply.choices[0].text == alone[prompt].text
+        assert reply.usage.completion_tokens == alone[prompt].completion_tokens
+    with pytest.raises(openai.BadRequestError, match="64"):
+        ask("x" * 64)

@@ -9,6 +9,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 import zhixing
 from zhixing.errors import nearest
@@ -46,6 +47,7 @@ def create_app(
     app.add_exception_handler(ApiError, _tell_refusal)
     app.add_exception_handler(HTTPException, _tell_http_error)
     app.add_exception_handler(ClientGone, _tell_nobody)
+    app.add_exception_handler(ClientDisconnect, _tell_nobody)
     app.add_exception_handler(Exception, _tell_fault)
     return Gate(app, Guard(settings.host, key), settings)
 
