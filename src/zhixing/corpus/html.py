@@ -68,14 +68,19 @@ class _VisibleText(HTMLParser):
         self._edge(tag)
 
     def handle_data(self, data: str) -> None:
-        if not self.hidden:
-            self._parts.append(data if self._pre else re.sub(r"\s+", " ", data))
+        if self.hidden or not data:
+            return
+        if not self._pre:
+            data = re.sub(r"\s+", " ", data)
+            if not self._parts or self._parts[-1].endswith(("\n", " ")):
+                data = data.removeprefix(" ")
+        if data:
+            self._parts.append(data)
 
     def _edge(self, tag: str) -> None:
         if not self.hidden and tag in BLOCKS:
             self._parts.append("\n\n" if tag in PARAGRAPHS else "\n")
 
     def text(self) -> str:
-        joined = "".join(self._parts)
-        trimmed = re.sub(r"[ \t]+(?=\n|\Z)|(?<=\n) (?=\S)", "", joined)
-        return re.sub(r"\n{3,}", "\n\n", trimmed).strip()
+        trimmed = "\n".join(line.rstrip(" \t") for line in "".join(self._parts).split("\n"))
+        return re.sub(r"\n{3,}", "\n\n", trimmed).strip("\n")

@@ -145,7 +145,7 @@ def _is_finished(folder: Path, key: str, replace: bool) -> bool:
     if not replace:
         raise DataError(
             tr(
-                f"{folder}: holds shards of other text or another tokenizer; choose another folder or replace",
+                f"{folder}: holds shards of other text or another tokenizer; choose another or replace them",
                 f"{folder}：已有由其他文本、设置或分词器制成的分片；请另选文件夹，或选择替换",
             )
         )
