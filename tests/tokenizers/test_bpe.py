@@ -84,7 +84,7 @@ def test_the_library_alone_gives_the_same_ids(bpe: BpeTokenizer, tmp_path, texts
 
 
 def test_merges_that_ranks_cannot_express_go_to_the_exact_engine(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    # With a + b first, "abc" becomes ab + c, which no merge joins; by the rank of the union it would be joined.
+    # With a + b first, "abc" becomes ab + c, which no merge joins; by the rank of their union they would be.
     tokenizer = from_merges([(b"b", b"c"), (b"a", b"b"), (b"a", b"bc")], pre_tokenizer("gpt2"))
     assert tokenizer._fast is not None  # b + c comes first: a proper list
     wrong = from_merges([(b"a", b"b"), (b"b", b"c"), (b"a", b"bc")], pre_tokenizer("gpt2"))

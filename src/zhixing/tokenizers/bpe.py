@@ -27,6 +27,7 @@ from zhixing.tokenizers.protocol import SEPARATOR
 
 if TYPE_CHECKING:
     import tiktoken
+
     import tokenizers
 
 _BLANK_RUN = 20_000

@@ -15,7 +15,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from zhixing.errors import DataError, ModelFolderError, nearest
 from zhixing.language import tr
@@ -45,24 +45,10 @@ DEFAULT_TEMPLATE = (
 added."""
 
 
-class ChatTokenizer(Tokenizer, Protocol):
-    """What a template needs of a tokenizer."""
-
-    @property
-    def special_tokens(self) -> Mapping[str, int]:
-        """Every special token and its id."""
-
-    @property
-    def named_tokens(self) -> Mapping[str, str]:
-        """``bos_token``, ``eos_token``, …: what the template may refer to."""
-
-
 class ChatTemplate:
     """A template together with the tokenizer whose markers it writes."""
 
-    def __init__(
-        self, tokenizer: ChatTokenizer, source: str = DEFAULT_TEMPLATE, where: str = FILE_NAME
-    ) -> None:
+    def __init__(self, tokenizer: Tokenizer, source: str = DEFAULT_TEMPLATE, where: str = FILE_NAME) -> None:
         """Compile ``source``.
 
         Raises:
@@ -108,7 +94,7 @@ class ChatTemplate:
             DataError: a role or content is missing or wrong, or the template refuses the conversation.
         """
         check_messages(messages)
-        masks = _Masks(messages, self._markers)
+        masks = _Masks(messages, self._markers, self._source)
         rendered = self._render([masks.masked(message) for message in messages], add_generation_prompt)
         ids: list[int] = []
         for piece in self._cuts.split(rendered) if self._markers else [rendered]:
@@ -185,7 +171,7 @@ class ChatTemplate:
         return "".join(parts)
 
 
-def load_chat_template(folder: str | Path, tokenizer: ChatTokenizer | None = None) -> ChatTemplate | None:
+def load_chat_template(folder: str | Path, tokenizer: Tokenizer | None = None) -> ChatTemplate | None:
     """Return the template of a model folder (``chat_template.jinja``, else the entry of
     ``tokenizer_config.json``), or None.
 
@@ -245,9 +231,9 @@ class _Masks:
     """Exchanges, in what people wrote, the characters that could take part in a marker; and changes them
     back."""
 
-    def __init__(self, messages: Sequence[Message], markers: Sequence[str]) -> None:
+    def __init__(self, messages: Sequence[Message], markers: Sequence[str], source: str) -> None:
         self._markers = markers
-        self._free = _unused_characters("".join(_strings(messages)))
+        self._free = _unused_characters(source + "".join(_strings(messages)))
         self._mask_of: dict[str, str] = {}
         beginnings = {re.escape(marker[:2]) for marker in markers}
         endings = {re.escape(marker[0]) + "$" for marker in markers}
@@ -300,7 +286,7 @@ def _strings(value: Any) -> Iterator[str]:
             yield from _strings(inner)
 
 
-def _missing_markers(tokenizer: ChatTokenizer) -> list[str]:
+def _missing_markers(tokenizer: Tokenizer) -> list[str]:
     needed = [*(f"<|{role}|>" for role in CHAT_ROLES), TURN_END]
     return [marker for marker in needed if tokenizer.special_id(marker) is None]
 

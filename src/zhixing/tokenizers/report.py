@@ -27,9 +27,10 @@ _WORDS_KEPT = 200_000
 """Different words remembered on the way to the worst ones."""
 _LONGEST_WORD = 32
 _WORD = regex.compile(
-    rf"\p{{L}}[\p{{L}}\p{{M}}]{{0,{_LONGEST_WORD - 1}}}|\p{{N}}{{1,{_LONGEST_WORD}}}"
-    rf"|[^\s\p{{L}}\p{{N}}]{{1,{_LONGEST_WORD}}}"
+    rf" ?(?:\p{{L}}[\p{{L}}\p{{M}}]{{0,{_LONGEST_WORD - 1}}}|\p{{N}}{{1,{_LONGEST_WORD}}}"
+    rf"|[^\s\p{{L}}\p{{N}}]{{1,{_LONGEST_WORD}}})"
 )
+"""A run of letters, digits or marks, with the blank before it: tokenizers see them together."""
 
 
 @dataclass(frozen=True)
@@ -205,7 +206,7 @@ def _pieces(text: str) -> Iterator[str]:
 def _worst_words(tokenizer: Tokenizer, words: Counter[str], number: int) -> tuple[WorstString, ...]:
     """Return the words of at least two characters with the fewest bytes per token; of equal ones, those
     that waste most."""
-    common = [(word, count) for word, count in words.most_common(_WORDS_KEPT) if len(word) > 1]
+    common = [(word, count) for word, count in words.most_common(_WORDS_KEPT) if len(word.strip()) > 1]
     encoded: Sequence[NDArray[np.int64]] = tokenizer.encode_batch([word for word, _ in common])
     found = [
         WorstString(word, count, len(ids), len(word.encode("utf-8")) / max(len(ids), 1))

@@ -7,6 +7,7 @@ import regex
 from numpy.typing import NDArray
 
 _CLASSES = {
+    "digits": r"[\p{Nd}\p{No}]",
     "Latin": r"\p{Script=Latin}",
     "Han": r"\p{Script=Han}",
     "Kana": r"[\p{Script=Hiragana}\p{Script=Katakana}]",
@@ -17,7 +18,6 @@ _CLASSES = {
     "Hebrew": r"\p{Script=Hebrew}",
     "Devanagari": r"\p{Script=Devanagari}",
     "Thai": r"\p{Script=Thai}",
-    "digits": r"\p{N}",
     "blanks": r"\s",
     "punctuation": r"\p{P}",
     "symbols": r"\p{S}",

@@ -132,7 +132,7 @@ def _check_token(token: Any, index: Any, where: Path | str) -> None:
 
 
 def _added_tokens(document: Json, where: Path | str) -> list[Json]:
-    added = document.get("added_tokens") or []
+    added = [] if document.get("added_tokens") is None else document["added_tokens"]
     if not isinstance(added, list) or not all(isinstance(token, dict) for token in added):
         raise refuse(where, "'added_tokens' must be a list of objects", "'added_tokens' 应为对象列表")
     filled = []
