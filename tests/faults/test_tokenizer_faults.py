@@ -203,6 +203,9 @@ def test_content_does_not_complete_a_marker_of_the_template(bpe: PieceTokenizer)
         assert bpe.decode(ids) == "<|end|>"
 
 
+DOUBLING = "{%% set n = namespace(x='ab') %%}{%% for i in range(60) %%}{%% set n.x = %s %%}{%% endfor %%}"
+
+
 @pytest.mark.parametrize(
     "source",
     [
@@ -217,6 +220,11 @@ def test_content_does_not_complete_a_marker_of_the_template(bpe: PieceTokenizer)
         "{% for a in range(9999) %}{% for b in range(9999) %}xxxxxxxxxx{% endfor %}{% endfor %}",
         "{{ messages[0].content | center(1000000000) }}",
         "{{ [1] | tojson(indent=1000000000) }}",
+        DOUBLING % "n.x ~ n.x",
+        DOUBLING % "n.x + n.x",
+        DOUBLING % "n.x.replace('a', n.x)",
+        DOUBLING % "n.x | replace('a', n.x)",
+        DOUBLING % "n.x.join([n.x, n.x])",
         "{{ cycler.__init__.__globals__ }}",
         "{{ lipsum(1000) }}",
         "{% include '/etc/passwd' %}",

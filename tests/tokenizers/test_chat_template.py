@@ -111,6 +111,21 @@ def test_a_familiar_foreign_template(tokenizer: ByteTokenizer) -> None:
 
 
 @pytest.mark.parametrize(
+    ("source", "text"),
+    [
+        ("{{ 'a' ~ 1 ~ messages[0].content }}", "a1b-b"),
+        ("{{ ', '.join(['x', 'y']) + messages[0].content.replace('b', 'c', 1) }}", "x, yc-b"),
+        ("{{ [1, 'z'] | join('/') ~ (messages[0].content | replace('b', '')) }}", "1/z-"),
+        ("{{ {'a': '<知>'} | tojson }}{{ 7 % 4 * 2 + 1 }}", '{"a": "<知>"}7'),
+        ("{{ 'p\\nq' | indent(2) }}{{ loop is defined }}", "p\n  qFalse"),
+    ],
+)
+def test_what_templates_commonly_do_works(tokenizer: ByteTokenizer, source: str, text: str) -> None:
+    ids = ChatTemplate(tokenizer, source).render_ids([{"role": "user", "content": "b-b"}])
+    assert bytes(ids).decode("utf-8") == text
+
+
+@pytest.mark.parametrize(
     ("messages", "reason"),
     [
         ([], "at least one"),

@@ -79,7 +79,8 @@ def test_no_text_is_refused() -> None:
 @pytest.mark.parametrize(
     ("character", "script"),
     [("a", "Latin"), ("é", "Latin"), ("行", "Han"), ("か", "Kana"), ("한", "Hangul"), ("٣", "digits"),
-     ("。", "punctuation"), ("+", "symbols"), ("🙂", "symbols"), ("\u3000", "blanks"), ("\x00", "other"), ("\u200d", "other")],
+     ("。", "punctuation"), ("+", "symbols"), ("🙂", "symbols"), ("\u3000", "blanks"), ("\x00", "other"),
+     ("\u200d", "other")],
 )  # fmt: skip
 def test_script_of(character: str, script: str) -> None:
     assert SCRIPTS[script_of(character)] == script
