@@ -5,7 +5,7 @@ word is a tuple of symbols; the most frequent pair of neighbours in all words be
 and again. The paper leaves ties open; here, as in the ``tokenizers`` library, the pair whose symbols came
 into the vocabulary first wins.
 
-The ten words of the example are the paper's four kinds of words:
+The four words are the paper's own example:
 
 >>> words = {"low": 5, "lower": 2, "newest": 6, "widest": 3}
 >>> merges = learn_merges(words, 4)
@@ -25,7 +25,11 @@ Pair = tuple[str, str]
 
 
 def pair_counts(words: Mapping[tuple[str, ...], int]) -> Counter[Pair]:
-    """Return how often each pair of neighbours stands in all words: count(a, b) = Σ_w n(w) · #(a b in w)."""
+    """Return how often each pair of neighbours stands in all words: count(a, b) = Σ_w n(w) · #(a b in w).
+
+    >>> pair_counts({("l", "o", "w"): 5, ("l", "o", "t"): 2}).most_common(2)
+    [(('l', 'o'), 7), (('o', 'w'), 5)]
+    """
     counts: Counter[Pair] = Counter()
     for symbols, count in words.items():
         for pair in itertools.pairwise(symbols):
@@ -71,8 +75,7 @@ def learn_merges(
 
 
 def encode(word: str, merges: Sequence[Pair]) -> list[str]:
-    """Return the symbols of ``word``: of the pairs that stand in it, the earliest learned is merged, until
-    none is left."""
+    """Return the symbols of ``word``: the earliest learned of its pairs is merged, until none is left."""
     rank = {pair: index for index, pair in enumerate(merges)}
     symbols: tuple[str, ...] = tuple(word)
     while known := [pair for pair in itertools.pairwise(symbols) if pair in rank]:
@@ -86,6 +89,9 @@ def encode_by_union(word: str, ranks: Mapping[str, int]) -> list[str]:
 
     Equal to ``encode`` where every symbol is made by one merge and is found when it is encoded alone, as
     after ``learn_merges``.
+
+    >>> encode_by_union("lowest", {"es": 0, "est": 1, "lo": 2, "low": 3})
+    ['low', 'est']
     """
     symbols = list(word)
     while known := [
