@@ -2,8 +2,8 @@
 
 A tree is made of dicts, lists, tuples, tensors, arrays, numbers, strings and None. Its tensors go to
 safetensors (bit-exact, dtype and shape kept), the rest to JSON, with ``{"$tensor": name}`` in a tensor's
-place. JSON keeps a Python float exactly: it is written with as many digits as distinguish it (Steele and White,
-1990).
+place. JSON keeps a Python float exactly: it is written with as many digits as distinguish it (Steele and
+White, 1990).
 """
 
 from __future__ import annotations
