@@ -48,7 +48,7 @@ class TextSettings(Settings):
         True, "keep only the first of several equal documents", "内容相同的文档只保留第一份"
     )
     max_document_bytes: int = setting(
-        4 * MIB,
+        MIB,
         "a longer document is divided at a paragraph or a line",
         "更长的文档在段落或换行处分开",
         unit="bytes",

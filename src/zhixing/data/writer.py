@@ -125,7 +125,8 @@ def _write(folder: Path, index: int, documents: list[Document], tokenizer: Token
             for ids in tokenizer.encode_batch(texts):
                 _check_ids(ids, tokenizer)
                 starts.append(place)
-                ids_file.write_ids(np.concatenate([separator, ids]), tokenizer.vocab_size)
+                ids_file.write_ids(separator, tokenizer.vocab_size)
+                ids_file.write_ids(ids, tokenizer.vocab_size)
                 place += 1 + len(ids)
         if last:
             ids_file.write_ids(separator, tokenizer.vocab_size)
