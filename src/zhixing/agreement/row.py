@@ -41,9 +41,9 @@ class Row:
     derivative: Callable[..., Mapping[str, Any]] | None = None
     """The gradient by hand: takes the arguments and ``upstream``, returns gradients by argument. None:
     differences."""
-    takes: Literal["tensors", "arrays"] = "tensors"
-    """What production takes: tensors of the type and on the device under test, or NumPy arrays (always
-    float64)."""
+    takes: Literal["tensors", "float32", "arrays"] = "tensors"
+    """What production takes: tensors on the device and of the type under test, or always of float32, or NumPy
+    arrays (always float64)."""
     coarsest: Literal["float32"] | None = None
     """A number type that production computes in whatever it is given; its rounding counts if it is the
     coarser."""

@@ -19,6 +19,8 @@ from zhixing.agreement.families import (
     positions,
     regularisation,
     schedules,
+    tokenization,
+    training_step,
     transformer,
 )
 from zhixing.agreement.row import Row
@@ -28,6 +30,7 @@ ROWS: tuple[Row, ...] = (
     *losses.ROWS,
     *regularisation.ROWS,
     *optimizers.ROWS,
+    *training_step.ROWS,
     *schedules.ROWS,
     *attention.ROWS,
     *positions.ROWS,
@@ -35,6 +38,7 @@ ROWS: tuple[Row, ...] = (
     *transformer.ROWS,
     *decoding.ROWS,
     *measures.ROWS,
+    *tokenization.ROWS,
     *ngram.ROWS,
     *mixture.ROWS,
 )
@@ -49,8 +53,6 @@ TO_COME: dict[str, str] = {
     "networks.squared_relu": "the wider set of feed-forward blocks",
     "networks.squared_relu_derivative": "the wider set of feed-forward blocks",
     "optimizers.nesterov": "a nesterov setting for the momentum optimizer",
-    "optimizers.clip_by_global_norm": "the training loop",
-    "optimizers.accumulate": "the training loop",
     "regularisation.l1_penalty": "the penalties' values in the training report (the gradients have a row)",
     "regularisation.l2_penalty": "the penalties' values in the training report (the gradients have a row)",
     "positions.sinusoidal": ENCODER_DECODER,

@@ -18,7 +18,8 @@ app = typer.Typer(add_completion=False)
 
 @app.command(
     help=tr(
-        "Compare the production code with the formulas on random inputs, values and gradients; exit 1 if any differ.",
+        "Compare the production code with the formulas on random inputs: values and gradients. "
+        "Exit code 1 if any differ.",
         "用随机输入比较产品代码与公式（数值与梯度）；如有不符，退出码为 1。",
     )
 )
@@ -94,8 +95,8 @@ def _in_words(results: Sequence[Result], device: str, dtype: str) -> str:
         )
     names = ", ".join(failed)
     return tr(
-        f"On {device} in {dtype}, {len(failed)} of {len(results)} differ from their formula by more than rounding "
-        f"explains: {names}. Do not trust results that use them on this machine.",
-        f"在 {device} 上以 {dtype} 计算，{len(results)} 个中有 {len(failed)} 个与公式之差超出舍入误差：{names}。"
-        "请勿信任本机上用到它们的结果。",
+        f"On {device} in {dtype}, {len(failed)} of {len(results)} production functions differ from their "
+        f"formula by more than rounding explains: {names}. Do not trust what uses them on this machine.",
+        f"在 {device} 上以 {dtype} 计算，{len(results)} 个产品函数中有 {len(failed)} 个"
+        f"与公式之差超出舍入误差：{names}。请勿信任本机上用到它们的结果。",
     )

@@ -1,9 +1,9 @@
-"""Update rules against ``zhixing.training.optimizers`` and ``muon``: six steps, the same start and gradients."""
+"""Update rules against ``zhixing.training.optimizers`` and ``muon``: six steps, equal gradients."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -70,6 +70,7 @@ def _row(
     state: State,
     production: Callable[..., Any],
     tolerance: float = 8.0,
+    takes: Literal["tensors", "float32"] = "tensors",
 ) -> Row:
     return Row(
         name=f"optimizers.{name}",
@@ -80,6 +81,7 @@ def _row(
         inputs=draw(start=normal(OUTPUTS, INPUTS), gradients=normal(STEPS, OUTPUTS, INPUTS)),
         tolerance=tolerance,
         reason=REASON,
+        takes=takes,
     )
 
 
@@ -114,7 +116,8 @@ def _adamw(parameter: Any, gradient: Any, state: State, step: int) -> tuple[Any,
 
 MARGIN = 1.02
 """Production divides by a little more than the norm, so that rounding lifts no singular value above 1."""
-SCHEDULE = theory.polar_express_schedule(4, safety=1.0)
+ITERATIONS = 3
+SCHEDULE = theory.polar_express_schedule(ITERATIONS, safety=1.0)
 
 
 def _muon(parameter: Any, gradient: Any, state: State, step: int) -> tuple[Any, State]:
@@ -132,7 +135,7 @@ def _packed_muon(parameter: Any, gradient: Any, state: State, step: int) -> tupl
 def _packed_muon_practice(start: Any, gradients: Any) -> Any:
     weight = nn.Parameter(start.clone())
     groups = [{"params": [weight], "sections": SECTIONS}]
-    optimizer = muon.Muon(groups, RATE, MOMENTUM, steps=4, weight_decay=DECAY)
+    optimizer = muon.Muon(groups, RATE, MOMENTUM, ITERATIONS, weight_decay=DECAY)
     for gradient in gradients:
         weight.grad = gradient.clone()
         optimizer.step()
@@ -140,7 +143,7 @@ def _packed_muon_practice(start: Any, gradients: Any) -> Any:
 
 
 def _matrices(rng: np.random.Generator) -> Any:
-    """Singular values between 0.5 and 1: rounding in a direction of value 0 would be magnified four hundredfold."""
+    """Singular values between 0.5 and 1: near 0, rounding is magnified most."""
     left = np.linalg.qr(rng.normal(size=(3, OUTPUTS, INPUTS)))[0]
     right = np.linalg.qr(rng.normal(size=(3, INPUTS, INPUTS)))[0]
     return left * rng.uniform(0.5, 1.0, size=(3, 1, INPUTS)) @ right
@@ -173,18 +176,31 @@ ROWS: tuple[Row, ...] = (
         family="optimizers",
         states=(theory.newton_schulz, theory.polar_express_schedule),
         theory=lambda matrices: np.stack([theory.newton_schulz(m, SCHEDULE, MARGIN) for m in matrices]),
-        practice=lambda matrices: muon.orthogonalise(matrices, 4),
+        practice=lambda matrices: muon.orthogonalise(matrices, ITERATIONS),
         inputs=draw(matrices=_matrices),
-        tolerance=32.0,
-        reason="four polynomials with coefficients of up to 24",
+        tolerance=1024.0,
+        reason="three polynomials, each with slopes of up to 8: they magnify rounding up to 500 times",
+        takes="float32",
+    ),
+    Row(
+        name="optimizers.polar_express",
+        family="optimizers",
+        states=(theory.polar_express_schedule,),
+        theory=lambda: np.array(theory.polar_express_schedule(len(muon.COEFFICIENTS), safety=1.0)),
+        practice=lambda: np.array(muon.COEFFICIENTS),
+        inputs=draw(),
+        tolerance=0.0,
+        reason="published constants",
+        takes="arrays",
     ),
     _row(
         "muon",
         (theory.muon, theory.newton_schulz, theory.polar_express_schedule),
         _muon,
         ZEROS,
-        _production(kind="muon", newton_schulz_steps=4, weight_decay=DECAY),
-        tolerance=32.0,
+        _production(kind="muon", newton_schulz_steps=ITERATIONS, weight_decay=DECAY),
+        tolerance=128.0,
+        takes="float32",
     ),
-    _row("muon_packed", (theory.muon,), _packed_muon, ZEROS, _packed_muon_practice, tolerance=32.0),
+    _row("muon_packed", (theory.muon,), _packed_muon, ZEROS, _packed_muon_practice, 128.0, "float32"),
 )
