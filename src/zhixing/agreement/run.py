@@ -90,7 +90,7 @@ def select(rows: Sequence[Row], only: str | None) -> list[Row]:
     """
     chosen = [row for row in rows if only is None or only.lower() in row.name]
     if not chosen:
-        hint = nearest(str(only), {row.family for row in rows} | {row.name for row in rows})
+        hint = nearest(str(only), {row.family for row in rows})
         raise ConfigError(tr(f"no row is called '{only}'; {hint}", f"没有名为 '{only}' 的行；{hint}"))
     return chosen
 
