@@ -26,7 +26,9 @@ Place = tuple[str | int, ...]
 class Settings(BaseModel):
     """Base of every settings class: unknown fields refused, values not coerced, immutable."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, validate_default=True, allow_inf_nan=False
+    )
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed."""
@@ -42,9 +44,7 @@ def setting(default: Any, en: str, zh: str, *, unit: str = "", **limits: Any) ->
     return Field(default, description=en, json_schema_extra=extra, **limits)
 
 
-def load_settings(
-    kind: type[SettingsT], path: str | Path | None, overrides: Sequence[str] = ()
-) -> SettingsT:
+def load_settings(kind: type[SettingsT], path: str | Path | None, overrides: Sequence[str] = ()) -> SettingsT:
     """Read ``path`` (YAML) into ``kind``, apply ``a.b=c`` overrides, validate.
 
     Raises:
@@ -59,7 +59,8 @@ def load_settings(
 
 def to_yaml(settings: Settings) -> str:
     """Return every field, defaults included, as YAML that ``load_settings`` reads back equal."""
-    return yaml.safe_dump(settings.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    tree = settings.model_dump(mode="json")
+    return yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
 
 
 def digest(settings: Settings) -> str:
@@ -68,7 +69,9 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
+def differences(
+    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
+) -> dict[str, tuple[Any, Any]]:
     """Return the dotted names whose values differ, each with (before, after)."""
     found: dict[str, tuple[Any, Any]] = {}
     for name in dict.fromkeys([*before, *after]):
@@ -81,14 +84,30 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str
 
 
 class _Loader(yaml.SafeLoader):
-    """YAML with ``1e-3`` read as a number (YAML 1.2), and a repeated key refused."""
+    """YAML 1.2's plain values: ``1e-3`` is a number; ``yes``, ``010``, ``1:30``, ``2026-01-31`` are text."""
+
+    yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - pyyaml looks for it in the class
 
 
-_Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
-    re.compile(r"^[-+]?(\d[\d_]*(\.[\d_]*)?|\.[\d_]+)[eE][-+]?\d+$"),
-    list("-+0123456789."),
-)
+class _Dumper(yaml.SafeDumper):
+    """Quotes what either YAML 1.1 or ``_Loader`` would take for something else than text."""
+
+
+_NUMBER_STARTS = list("-+.0123456789")
+for _kind, _form, _starts in (
+    ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", r"<<", ["<"]),
+    ("bool", r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    ("int", r"[-+]?(?:0|[1-9][0-9_]*)|0x[0-9a-fA-F]+", _NUMBER_STARTS),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        _NUMBER_STARTS,
+    ),
+):
+    for _class in (_Loader, _Dumper):
+        _class.add_implicit_resolver(f"tag:yaml.org,2002:{_kind}", re.compile(f"^(?:{_form})$"), _starts)
 
 
 def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
@@ -98,35 +117,44 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
         raise ConfigError(
             tr(f"cannot read the recipe {path}: {error}", f"无法读取配方 {path}：{error}")
         ) from error
+    lines: dict[Place, int] = {}
     try:
-        node = yaml.compose(text, Loader=_Loader)
-        tree = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        problem = getattr(error, "problem", None) or str(error)
-        raise ConfigError(tr(f"{where}: not valid YAML: {problem}", f"{where}：YAML 无效：{problem}")) from error
+        _collect_lines(yaml.compose(text, Loader=_Loader), (), lines, path)
+        tree = yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise _not_yaml(path, text, error) from error
     if tree is None:
         return {}, {}
     if not isinstance(tree, dict):
         raise ConfigError(
             tr(f"{path}: a recipe is a list of 'name: value' lines", f"{path}：配方应由“名称: 值”行组成")
         )
-    lines: dict[Place, int] = {}
-    _collect_lines(node, (), lines, path)
     return tree, lines
+
+
+def _not_yaml(path: Path, text: str, error: Exception) -> ConfigError:
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    line = mark.line if mark else text.count("\n", 0, getattr(error, "position", 0))
+    where = f"{path}:{line + 1}"
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).splitlines()[0]
+    if isinstance(error, RecursionError):
+        problem = tr("it is nested too deeply, or an anchor holds itself", "嵌套过深，或锚点包含自身")
+    return ConfigError(tr(f"{where}: not valid YAML: {problem}", f"{where}：YAML 无效：{problem}"))
 
 
 def _collect_lines(node: yaml.Node | None, place: Place, lines: dict[Place, int], path: Path) -> None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.MarkedYAMLError(problem="a key must be one word", problem_mark=key.start_mark)
             inner = (*place, key.value)
             if inner in lines:
                 raise ConfigError(
                     tr(
                         f"{path}:{key.start_mark.line + 1}: '{key.value}' is given twice "
                         f"(first on line {lines[inner]}); keep one",
-                        f"{path}:{key.start_mark.line + 1}：'{key.value}' 重复（首次在第 {lines[inner]} 行）；请只留一个",
+                        f"{path}:{key.start_mark.line + 1}：'{key.value}' 重复"
+                        f"（首次在第 {lines[inner]} 行）；请只留一个",
                     )
                 )
             lines[inner] = key.start_mark.line + 1
@@ -148,9 +176,11 @@ def _apply_override(tree: dict[str, Any], origins: dict[Place, str], override: s
             )
         )
     try:
-        value = yaml.load(text, Loader=_Loader)  # noqa: S506 - _Loader is a SafeLoader
-    except yaml.YAMLError as error:
-        raise ConfigError(tr(f"--set {override}: not a YAML value", f"--set {override}：不是有效的 YAML 值")) from error
+        value = yaml.load(text, Loader=_Loader)  # a SafeLoader
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigError(
+            tr(f"--set {override}: not a YAML value", f"--set {override}：不是有效的 YAML 值")
+        ) from error
     branch = tree
     for key in keys[:-1]:
         if not isinstance(branch.get(key), dict):
@@ -162,37 +192,90 @@ def _apply_override(tree: dict[str, Any], origins: dict[Place, str], override: s
     origins[tuple(keys)] = f"--set {name}"
 
 
-def _validate(kind: type[SettingsT], tree: dict[str, Any], origins: Mapping[Place, str], source: str) -> SettingsT:
+def _validate(
+    kind: type[SettingsT], tree: dict[str, Any], origins: Mapping[Place, str], source: str
+) -> SettingsT:
+    try:
+        text = json.dumps(tree)
+    except (TypeError, ValueError) as error:  # a !!binary or !!set value, or an anchor inside itself
+        raise ConfigError(
+            tr(
+                f"{source}: only plain values can stand in a recipe: {error}",
+                f"{source}：配方中只能写普通的值：{error}",
+            )
+        ) from None
     try:
         # JSON mode: lists become tuples, strings become enumerations, and nothing else is coerced.
-        return kind.model_validate_json(json.dumps(tree, default=str))
+        return kind.model_validate_json(text)
     except ValidationError as error:
         problems = [_explain(kind, problem, origins, source) for problem in error.errors()]
         raise ConfigError("\n".join(dict.fromkeys(problems))) from None
 
 
+# pydantic's kind of error → what the value must be; kinds that are not here are explained by pydantic itself.
+_MUST_BE = {
+    "int_type": ("must be a whole number", "须为整数"),
+    "int_from_float": ("must be a whole number", "须为整数"),
+    "float_type": ("must be a number", "须为数字"),
+    "finite_number": ("must be a finite number", "须为有限的数"),
+    "bool_type": ("must be true or false", "须为 true 或 false"),
+    "string_type": ("must be text (a number in quotes is text)", "须为文本（加引号的数字即为文本）"),
+    "string_too_short": ("must not be empty", "不可为空"),
+    "literal_error": ("must be one of: {expected}", "须为下列之一：{expected}"),
+    "greater_than": ("must be more than {gt}", "须大于 {gt}"),
+    "greater_than_equal": ("must be at least {ge}", "须不小于 {ge}"),
+    "less_than": ("must be less than {lt}", "须小于 {lt}"),
+    "less_than_equal": ("must be at most {le}", "须不大于 {le}"),
+    "tuple_type": ("must be a list, such as [a, b]", "须为列表，如 [a, b]"),
+    "dict_type": ("must be 'name: value' lines", "须为“名称: 值”行"),
+    "model_type": ("must be 'name: value' lines", "须为“名称: 值”行"),
+    "model_attributes_type": ("must be 'name: value' lines", "须为“名称: 值”行"),
+}
+
+
 def _explain(kind: type[Settings], problem: Any, origins: Mapping[Place, str], source: str) -> str:
-    place = _without_union_tags(tuple(problem["loc"]), origins)
+    context = problem.get("ctx", {})
+    loc = tuple(problem["loc"])
+    place = _without_union_tags(kind, loc)
+    if problem["type"].startswith(
+        "union_tag"
+    ):  # the field that chooses between the kinds is wrong or missing
+        place = (*place, context["discriminator"].strip("'"))
     where = next((origins[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origins), source)
     name = ".".join(str(part) for part in place)
     if problem["type"] == "extra_forbidden":
-        hint = nearest(str(place[-1]), _fields_at(kind, tuple(problem["loc"])[:-1]))
+        hint = nearest(str(place[-1]), _fields_at(kind, loc[:-1]))
         return tr(f"{where}: unknown key '{name}'; {hint}", f"{where}：未知的键 '{name}'；{hint}")
-    if problem["type"] == "missing":
+    if problem["type"] in ("missing", "union_tag_not_found"):
         return tr(f"{where}: '{name}' is missing; add it", f"{where}：缺少 '{name}'；请补上")
-    value = json.dumps(problem.get("input"), ensure_ascii=False, default=str)
-    message = problem["msg"].removeprefix("Value error, ")
-    return tr(f"{where}: '{name}' = {value}: {message}", f"{where}：'{name}' = {value}：{message}")
+    if problem["type"] == "union_tag_invalid":
+        value, message = (
+            context["tag"],
+            nearest(context["tag"], context["expected_tags"].strip("'").split("', '")),
+        )
+    else:
+        value, message = problem.get("input"), problem["msg"].removeprefix("Value error, ")
+    if problem["type"] in _MUST_BE:
+        limits = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in context.items()}
+        message = tr(*_MUST_BE[problem["type"]]).format_map(limits)
+    shown = json.dumps(value, ensure_ascii=False, default=str)
+    shown = shown if len(shown) <= 80 else shown[:77] + "..."
+    return (
+        tr(f"{where}: '{name}' = {shown}: {message}", f"{where}：'{name}' = {shown}：{message}")
+        if name
+        else (f"{where}: {message}")
+    )
 
 
-def _without_union_tags(loc: Place, origins: Mapping[Place, str]) -> Place:
+def _without_union_tags(kind: type[BaseModel], loc: Place) -> Place:
     """Drop the tag that pydantic inserts after a discriminated union's field: it is not in the file."""
+    schema = kind.model_json_schema()
+    node: Any = schema
     kept: list[str | int] = []
-    for index, part in enumerate(loc):
-        is_last = index == len(loc) - 1
-        if kept and not is_last and (*kept, part) not in origins and tuple(kept) in origins:
-            continue
-        kept.append(part)
+    for part in loc:
+        if part not in _resolve(schema, node).get("discriminator", {}).get("mapping", {}):
+            kept.append(part)
+        node = _step(schema, node, part)
     return tuple(kept)
 
 
@@ -235,7 +318,9 @@ def describe_fields(schema: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     return rows
 
 
-def _describe(schema: Mapping[str, Any], node: Any, prefix: str, rows: list[tuple[str, str, str, str]]) -> None:
+def _describe(
+    schema: Mapping[str, Any], node: Any, prefix: str, rows: list[tuple[str, str, str, str]]
+) -> None:
     for name, field in node.get("properties", {}).items():
         text = field.get("zh") if current_language() == "zh" else field.get("description")
         default = json.dumps(field["default"], ensure_ascii=False) if "default" in field else ""
