@@ -1,4 +1,4 @@
-"""Progress of long work: a live bar on a terminal, a plain line now and then elsewhere, always on standard error."""
+"""Progress of long work, on standard error: a live bar on a terminal, a plain line now and then elsewhere."""
 
 from __future__ import annotations
 
@@ -26,10 +26,13 @@ class Bar(Protocol):
 
 
 @contextmanager
-def progress(label: str, total: float | None = None, unit: str = "") -> Iterator[Bar]:
-    """Show how far work has come: rate and time left, in ``unit``s; ``total`` None if unknown."""
+def progress(label: str, total: float | None = None, unit: str = "", done: float = 0.0) -> Iterator[Bar]:
+    """Show how far work has come: rate and time left, in ``unit``s; ``total`` None if unknown.
+
+    ``done``: what an earlier process has done already; it does not count in the rate.
+    """
     if not sys.stderr.isatty():
-        yield _Lines(label, total, unit)
+        yield _Lines(label, total, unit, done)
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -43,7 +46,7 @@ def progress(label: str, total: float | None = None, unit: str = "") -> Iterator
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=Console(stderr=True), transient=True) as display:
-        task = display.add_task(label, total=total, note="", rate="")
+        task = display.add_task(label, total=total, completed=int(done), note="", rate="")
         yield _Live(display, task, unit)
 
 
@@ -62,8 +65,8 @@ class _Live:
 
 
 class _Lines:
-    def __init__(self, label: str, total: float | None, unit: str) -> None:
-        self._label, self._total, self._unit = label, total, unit
+    def __init__(self, label: str, total: float | None, unit: str, before: float) -> None:
+        self._label, self._total, self._unit, self._before = label, total, unit, before
         self._start = self._last = time.monotonic()
         self._done, self._note = 0.0, ""
 
@@ -74,8 +77,11 @@ class _Lines:
             return
         self._last = now
         rate = self._done / (now - self._start)
-        left = f", {tr('left', '剩余')} {(self._total - self._done) / rate:.0f} s" if self._total and rate else ""
-        share = f" {100 * self._done / self._total:.0f} %" if self._total else f" {self._done:,.0f}"
+        reached = self._before + self._done
+        left = (
+            f", {tr('left', '剩余')} {(self._total - reached) / rate:.0f} s" if self._total and rate else ""
+        )
+        share = f" {100 * reached / self._total:.0f} %" if self._total else f" {reached:,.0f}"
         _log.info("%s%s  %s%s  %s", self._label, share, _rate(rate, self._unit), left, self._note)
 
     def note(self, text: str) -> None:

@@ -41,13 +41,22 @@ _log = logging.getLogger(__name__)
 class NeuralRun:
     """One training run in a folder: build it, optionally restore it, then ``train``."""
 
-    def __init__(self, recipe: Recipe, folder: Path, ids: Ids, machine: Machine) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        folder: Path,
+        ids: Ids,
+        machine: Machine,
+        checkpoints: Checkpoints | None = None,
+    ) -> None:
         self.recipe, self.folder, self.ids, self.machine = recipe, folder, ids, machine
+        self._check_validation()
         self.settings = _sized(recipe, ids.tokenizer.vocab_size)
         torch.manual_seed(recipe.seed)
         self.decoder = build_decoder(self.settings).to(machine.device)
         self.state = Progress()
-        self.checkpoints = Checkpoints(folder / "training_state", keep=recipe.training.keep_checkpoints)
+        keep = recipe.training.keep_checkpoints
+        self.checkpoints = checkpoints or Checkpoints(folder / "training_state", keep=keep)
         self.task = self._task()
 
     def initialise_from(self, path: Path) -> None:
@@ -84,7 +93,13 @@ class NeuralRun:
             ResumeError: recipe, data or machine are not those of the run, and are named.
         """
         saved = checkpoint.state()
-        self._check_contract(saved["contract"], allow_changes)
+        if listed := accepted_changes(saved["contract"], self.contract(), allow_changes):
+            _log.warning(
+                tr(
+                    f"continued with changed settings, no longer the same run: {listed}",
+                    f"以更改后的设置继续，已非同一次训练：{listed}",
+                )
+            )
         tree = unflatten_state(checkpoint.tensors("training"), saved["tree"])
         load_tensors(self.decoder, self.settings, checkpoint.tensors("model"), str(checkpoint.path))
         self.task.optimizer.load_state(tree["optimizer"])
@@ -99,23 +114,22 @@ class NeuralRun:
         )
 
     def train(self) -> None:
-        """Run the loop to its end and save the last state."""
+        """Run the loop to its end, then validate."""
         settings = self.recipe.training
         cores = self.machine.threads
         meter = EnergyMeter(cores, settings.watts_per_core)
         metrics = MetricsLog(self.folder, tensorboard=settings.tensorboard, after_step=self.state.step)
         hooks = Hooks(metrics.write, self.save, self.validate, meter.joules)
-        self._warm_up_compilation()
-        with self.checkpoints:
-            try:
-                run(self.task, settings, self.machine, self.state, hooks)
-            finally:
-                metrics.close()
+        try:
+            self._warm_up_compilation()
+            run(self.task, settings, self.machine, self.state, hooks)
             self.state.finished = True
-            if self.ids.prepared.validation.token_count > 1:
+            if self._can_validate:
                 self.decoder.eval()
-                final = self.validate()
-                metrics.write({"step": self.state.step, "tokens": self.state.tokens, "seconds": self.state.seconds} | final)
+                done = {"step": self.state.step, "tokens": self.state.tokens, "seconds": self.state.seconds}
+                metrics.write(done | self.validate())
+        finally:
+            metrics.close()
 
     def save(self) -> None:
         """Save a checkpoint: a whole model folder, and the state of everything else."""
@@ -162,7 +176,8 @@ class NeuralRun:
 
     def validate(self) -> dict[str, float]:
         """Return the mean loss (nats per token) on a fixed set of held-out windows."""
-        windows = TokenWindows(self.ids.prepared.validation, self.settings.context_length, seed=0)
+        length, isolate = self.settings.context_length, self._isolate
+        windows = TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
         count = min(self.recipe.training.validation_windows, windows.windows_per_epoch)
         size = self.recipe.training.batch_windows
         total = weight = 0.0
@@ -176,8 +191,8 @@ class NeuralRun:
     def _task(self) -> Task:
         shards = self.ids.prepared.train
         data, context = self.recipe.data, self.settings.context_length
-        isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
-        windows = TokenWindows(shards, context, self.recipe.seed, data.shuffle, isolate)
+        self._isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
+        windows = TokenWindows(shards, context, self.recipe.seed, data.shuffle, self._isolate)
         forward: nn.Module = DecoderWithLoss(self.decoder)
         if self.machine.compiled:
             forward = torch.compile(forward)  # type: ignore[assignment]
@@ -203,27 +218,47 @@ class NeuralRun:
         self.decoder.zero_grad(set_to_none=True)
         restore_random_state(before)
 
-    def _check_contract(self, saved: Mapping[str, Any], allow_changes: bool) -> None:
-        changed = differences(saved, self.contract())
-        if not changed:
-            return
-        listed = "; ".join(f"{name}: {old!r} → {new!r}" for name, (old, new) in changed.items())
-        hard = [name for name in changed if not name.startswith(("recipe.training.", "machine."))]
-        if allow_changes and not hard:
-            _log.warning(
+    @property
+    def _can_validate(self) -> bool:
+        return self.ids.prepared.validation.token_count > 1
+
+    def _check_validation(self) -> None:
+        if self.recipe.training.validate_every and not self._can_validate:
+            raise ConfigError(
                 tr(
-                    f"continued with changed settings, no longer the same run: {listed}",
-                    f"以更改后的设置继续，已非同一次训练：{listed}",
+                    "training.validate_every: no text is held out to validate on; "
+                    "give more text, raise text.validation_fraction, or set it to 0",
+                    "training.validate_every：没有可供验证的留出文本；请增加文本、提高 text.validation_fraction，或将其设为 0",
                 )
             )
-            return
-        advice = tr(
-            "restore them, or start a new run from these weights: zhixing train --init-from",
-            "请恢复原设置，或用这些权重开始新的训练：zhixing train --init-from",
-        )
-        if not hard:
-            advice += tr(", or accept them with --allow-changes", "，或用 --allow-changes 接受更改")
-        raise ResumeError(tr(f"the run cannot be resumed, changed: {listed}; {advice}", f"无法续训，已更改：{listed}；{advice}"))
+
+
+def accepted_changes(saved: Mapping[str, Any], now: Mapping[str, Any], allow_changes: bool) -> str:
+    """Return how the contract of a run has changed, in words; empty: not at all.
+
+    Changes of ``training`` (but for the kind of optimizer: another has another state) and of the machine may
+    be allowed.
+
+    Raises:
+        ResumeError: there are changes, and they are not allowed.
+    """
+    changed = differences(saved, now)
+    listed = "; ".join(f"{name}: {old!r} → {new!r}" for name, (old, new) in changed.items())
+    soft = all(
+        name.startswith(("recipe.training.", "machine.")) and name != "recipe.training.optimizer.kind"
+        for name in changed
+    )
+    if soft and (allow_changes or not changed):
+        return listed
+    advice = tr(
+        "restore them, or start a new run from these weights: zhixing train --init-from",
+        "请恢复原设置，或用这些权重开始新的训练：zhixing train --init-from",
+    )
+    if soft:
+        advice += tr(", or accept them with --allow-changes", "，或用 --allow-changes 接受更改")
+    raise ResumeError(
+        tr(f"the run cannot be resumed, changed: {listed}; {advice}", f"无法续训，已更改：{listed}；{advice}")
+    )
 
 
 def flops_per_token(settings: DecoderSettings) -> float:
@@ -254,4 +289,3 @@ def _sized(recipe: Recipe, vocab_size: int) -> LlamaSettings | GPT2Settings:
             )
         )
     return settings
-

@@ -25,7 +25,9 @@ class Recipe(Settings):
     """One run: text → tokenizer → shards → model → training."""
 
     name: str = setting("model", "what the model is called", "模型名称", min_length=1)
-    seed: int = setting(0, "of weights, order of the text, dropout", "权重、文本顺序与 dropout 的随机种子", ge=0, lt=2**63)
+    seed: int = setting(
+        0, "of weights, order of the text, dropout", "权重、文本顺序与 dropout 的随机种子", ge=0, lt=2**63
+    )
     text: TextSettings = TextSettings()
     tokenizer: TokenizerSettings = TokenizerSettings()
     data: DataSettings = DataSettings()

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,17 +16,22 @@ from zhixing.config import digest, load_settings, to_yaml
 from zhixing.errors import ConfigError, ResumeError
 from zhixing.evaluation.run import versions
 from zhixing.language import tr
-from zhixing.model_folder import Content, model_card, publish_into
+from zhixing.model_folder import MANIFEST_NAME, Content, model_card, publish_into
+from zhixing.model_folder.durable import replace_file
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramModel, NgramSettings
 from zhixing.models.save import companion_files, mixture_files, ngram_files
 from zhixing.pretraining.prepare import Ids, prepare_ids
 from zhixing.pretraining.recipe import Recipe
-from zhixing.training.checkpoints import Checkpoints
+from zhixing.training.checkpoints import Checkpoint, Checkpoints
+
+if TYPE_CHECKING:
+    from zhixing.pretraining.neural import NeuralRun
 
 _log = logging.getLogger(__name__)
 RECIPE = "recipe.yaml"
 STATE = "training_state"
+IDS_FOLDER = "ids_folder.txt"
 
 
 @dataclass(frozen=True)
@@ -64,26 +69,33 @@ def train(
         recipe = load_settings(Recipe, recipe, overrides)
     elif overrides:
         raise ConfigError(tr("overrides go with a recipe file", "覆盖项须与配方文件一起使用"))
-    out = Path(out)
-    if (out / RECIPE).exists():
+    out, shared = Path(out), Path(ids_folder) if ids_folder is not None else None
+    counted = isinstance(recipe.model, NgramSettings | MixtureSettings)
+    if counted and init_from is not None:
         raise ConfigError(
             tr(
-                f"{out} holds a run already; choose another --out, or continue it: zhixing resume {out}",
-                f"{out} 已有一次训练；请另选 --out，或继续它：zhixing resume {out}",
+                f"--init-from: a model of the family {recipe.model.family} starts from no weights; leave it out",
+                f"--init-from：{recipe.model.family} 类模型没有起始权重；请去掉该选项",
             )
         )
+    _check_free(out)
     if announce:
         _log.info("%s", to_yaml(recipe))
-    ids = _ids(recipe, Path(ids_folder or out))
-    out.mkdir(parents=True, exist_ok=True)
-    (out / RECIPE).write_text(to_yaml(recipe), encoding="utf-8")
-    if ids_folder is not None:
-        (out / "ids_folder.txt").write_text(str(Path(ids_folder).resolve()) + "\n", encoding="utf-8")
-    if isinstance(recipe.model, NgramSettings):
-        return _train_ngram(recipe, out, ids)
-    if isinstance(recipe.model, MixtureSettings):
-        return _train_mixture(recipe, out, ids)
-    return _train_neural(recipe, out, ids, Path(init_from) if init_from else None)
+    ids = _ids(recipe, shared or out)
+    if counted:
+        _claim(out, recipe, shared)
+        return _train_counted(recipe, out, ids)
+    neural = _neural_run(recipe, out, ids)
+    if init_from is not None:
+        neural.initialise_from(Path(init_from))
+    with neural.checkpoints as checkpoints:
+        _check_free(out)
+        # What a start that was killed right here has left. The untrained state is saved before the folder is
+        # claimed: every run that can be seen can be resumed, and a full disk is found now, not hours later.
+        shutil.rmtree(checkpoints.folder / "step-00000000", ignore_errors=True)
+        neural.save()
+        _claim(out, recipe, shared)
+        return _finish(neural)
 
 
 def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: bool = False) -> TrainResult:
@@ -104,7 +116,7 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
             tr(f"{folder} holds no run: there is no {RECIPE}", f"{folder} 没有可续的训练：缺少 {RECIPE}")
         )
     recipe = load_settings(Recipe, folder / RECIPE, overrides)
-    if (folder / "config.json").exists():
+    if (folder / MANIFEST_NAME).exists():
         raise ResumeError(
             tr(
                 f"{folder}: the run is finished; for more training start a new run from its weights: "
@@ -113,50 +125,79 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
                 f"zhixing train {folder / RECIPE} --init-from {folder} --out 新文件夹",
             )
         )
-    link = folder / "ids_folder.txt"
-    ids = _ids(recipe, Path(link.read_text(encoding="utf-8").strip()) if link.exists() else folder)
-    if isinstance(recipe.model, NgramSettings):
-        return _train_ngram(recipe, folder, ids)
-    if isinstance(recipe.model, MixtureSettings):
-        return _train_mixture(recipe, folder, ids)
-    return _train_neural(recipe, folder, ids, None, resuming=True, allow_changes=allow_changes)
+    link = folder / IDS_FOLDER
+    ids_folder = Path(link.read_text(encoding="utf-8").strip()) if link.exists() else folder
+    if isinstance(recipe.model, NgramSettings | MixtureSettings):
+        return _train_counted(recipe, folder, _ids(recipe, ids_folder))
+    with Checkpoints(folder / STATE, keep=recipe.training.keep_checkpoints) as checkpoints:
+        checkpoint = checkpoints.latest()
+        if checkpoint is not None:
+            _check_recipe(checkpoint, recipe, allow_changes)
+        neural = _neural_run(recipe, folder, _ids(recipe, ids_folder), checkpoints)
+        if checkpoint is not None:
+            neural.restore(checkpoint, allow_changes)
+        else:
+            _log.info(tr("no checkpoint: starting from the beginning", "没有检查点：从头开始"))
+        replace_file(folder / RECIPE, to_yaml(recipe))
+        return _finish(neural)
+
+
+def _check_free(out: Path) -> None:
+    if (out / RECIPE).exists():
+        raise ConfigError(
+            tr(
+                f"{out} holds a run already; choose another --out, or continue it: zhixing resume {out}",
+                f"{out} 已有一次训练；请另选 --out，或继续它：zhixing resume {out}",
+            )
+        )
+
+
+def _claim(out: Path, recipe: Recipe, ids_folder: Path | None) -> None:
+    """Write what makes ``out`` a run's folder."""
+    out.mkdir(parents=True, exist_ok=True)
+    if ids_folder is not None:
+        replace_file(out / IDS_FOLDER, f"{ids_folder.resolve()}\n")
+    replace_file(out / RECIPE, to_yaml(recipe))
+
+
+def _check_recipe(checkpoint: Checkpoint, recipe: Recipe, allow_changes: bool) -> None:
+    """Refuse changes before any text is read anew and shards are written over."""
+    from zhixing.pretraining.neural import accepted_changes
+
+    saved = checkpoint.state()["contract"]["recipe"]
+    accepted_changes({"recipe": saved}, {"recipe": recipe.model_dump(mode="json")}, allow_changes)
 
 
 def _ids(recipe: Recipe, folder: Path) -> Ids:
     if isinstance(recipe.model, MixtureSettings) and len(recipe.model.members) < 2:
         raise ConfigError(
-            tr("model.members: a mixture needs at least two model folders", "model.members：混合模型至少需要两个模型文件夹")
+            tr(
+                "model.members: a mixture needs at least two model folders",
+                "model.members：混合模型至少需要两个模型文件夹",
+            )
         )
     return prepare_ids(recipe, folder)
 
 
-def _train_neural(
-    recipe: Recipe,
-    folder: Path,
-    ids: Ids,
-    init_from: Path | None,
-    *,
-    resuming: bool = False,
-    allow_changes: bool = False,
-) -> TrainResult:
+def _neural_run(recipe: Recipe, folder: Path, ids: Ids, checkpoints: Checkpoints | None = None) -> NeuralRun:
     from zhixing.pretraining.neural import NeuralRun
     from zhixing.training.machine import probe
 
     machine = probe(recipe.training)
     _log.info(tr(f"machine: {machine.describe()}", f"机器：{machine.describe()}"))
-    neural = NeuralRun(recipe, folder, ids, machine)
-    if init_from is not None:
-        neural.initialise_from(init_from)
-    if resuming:
-        checkpoint = Checkpoints(folder / STATE).latest()
-        if checkpoint is not None:
-            neural.restore(checkpoint, allow_changes)
-        else:
-            _log.info(tr("no checkpoint yet: starting from the beginning", "尚无检查点：从头开始"))
+    return NeuralRun(recipe, folder, ids, machine, checkpoints)
+
+
+def _finish(neural: NeuralRun) -> TrainResult:
+    """Train to the end, publish the model, remove the state of the run."""
     neural.train()
-    _publish(recipe, folder, neural.files(), neural.facts())
-    shutil.rmtree(folder / STATE, ignore_errors=True)
-    return TrainResult(folder, neural.facts())
+    _publish(neural.recipe, neural.folder, neural.files(), neural.facts())
+    shutil.rmtree(neural.folder / STATE, ignore_errors=True)
+    return TrainResult(neural.folder, neural.facts())
+
+
+def _train_counted(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
+    return (_train_ngram if isinstance(recipe.model, NgramSettings) else _train_mixture)(recipe, folder, ids)
 
 
 def _train_ngram(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from zhixing.errors import Stopped, ZhixingError
+from zhixing.errors import CheckpointError, DataError, Stopped, ZhixingError
 from zhixing.language import tr
 from zhixing.progress import Bar, progress
 from zhixing.training.machine import Machine, resident_bytes
@@ -102,30 +102,33 @@ def run(task: Task, settings: TrainingSettings, machine: Machine, state: Progres
     Raises:
         Stopped: SIGINT or SIGTERM came; the state has been saved.
         Diverged: the loss was not finite three steps in a row; the last good state stays saved.
+        DataError: three steps in a row had nothing to predict.
+        CheckpointError: the state could not be saved when a signal came (at other times a warning says so).
     """
     task.model.train()
     last_save = time.monotonic()
     joules_before = state.joules
     window = _Window(task, settings, machine, state)
-    with _signals() as pending, progress(tr("training", "训练"), total=100, unit="%") as bar:
-        shown = 0.0
+    shown = 100 * min(1.0, spent_fraction(task, settings, state))
+    with _signals() as pending, progress(tr("training", "训练"), 100, "%", done=shown) as bar:
         while (spent := spent_fraction(task, settings, state)) < 1 and not state.finished:
             begin = time.perf_counter()
             loss, norm = _step(task, settings, machine, state, spent)
             state.seconds += time.perf_counter() - begin
             state.joules = joules_before + hooks.joules()
-            window.add(loss, norm)
+            if not state.skipped_in_a_row:
+                window.add(loss, norm)
             shown = _show(bar, shown, 100 * min(1.0, spent_fraction(task, settings, state)), window)
             if state.step % settings.log_every == 0:
                 hooks.record(window.close())
             if settings.validate_every and state.step % settings.validate_every == 0:
                 _validate(task, settings, state, hooks)
-            if _save_is_due(settings, state, last_save):
-                hooks.save()
-                last_save = time.monotonic()
             if pending:
                 hooks.save()
                 raise Stopped(pending[0], tr("stopped; the state is saved", "已停止；状态已保存"))
+            if _save_is_due(settings, state, last_save):
+                _try_to_save(hooks)
+                last_save = time.monotonic()
     if window.steps:
         hooks.record(window.close())
 
@@ -165,29 +168,42 @@ def _step(
         task.optimizer.step()
         state.skipped_in_a_row = 0
     else:
-        _skip(state, loss, norm)
+        _skip(state, weight, loss, norm)
     task.model.zero_grad(set_to_none=True)
     return loss, norm
 
 
-def _skip(state: Progress, loss: float, norm: float) -> None:
+def _skip(state: Progress, weight: float, loss: float, norm: float) -> None:
     state.skipped += 1
     state.skipped_in_a_row += 1
-    _log.warning(
-        tr(
-            f"step {state.step}: loss {loss:g}, gradient norm {norm:g}: not finite, step skipped",
-            f"第 {state.step} 步：损失 {loss:g}，梯度范数 {norm:g}：非有限值，跳过该步",
+    if weight > 0:
+        why = tr(
+            f"loss {loss:g}, gradient norm {norm:g}: not finite",
+            f"损失 {loss:g}，梯度范数 {norm:g}：非有限值",
         )
+    else:
+        why = tr("nothing to predict, every weight is 0", "没有可预测的内容，权重全为 0")
+    _log.warning(tr(f"step {state.step}: {why}; step skipped", f"第 {state.step} 步：{why}；跳过该步"))
+    if state.skipped_in_a_row < MOST_SKIPPED_IN_A_ROW:
+        return
+    often = tr(
+        f"{MOST_SKIPPED_IN_A_ROW} steps in a row (the last was step {state.step})",
+        f"连续 {MOST_SKIPPED_IN_A_ROW} 步（至第 {state.step} 步）",
     )
-    if state.skipped_in_a_row >= MOST_SKIPPED_IN_A_ROW:
+    if weight > 0:
         raise Diverged(
             tr(
-                f"the loss was not finite {MOST_SKIPPED_IN_A_ROW} steps in a row (step {state.step}); "
+                f"the loss was not finite {often}; "
                 "lower training.optimizer.learning_rate or matrix_learning_rate",
-                f"损失连续 {MOST_SKIPPED_IN_A_ROW} 步非有限（第 {state.step} 步）；"
-                "请降低 training.optimizer.learning_rate 或 matrix_learning_rate",
+                f"损失{often}非有限；请降低 training.optimizer.learning_rate 或 matrix_learning_rate",
             )
         )
+    raise DataError(
+        tr(
+            f"there was nothing to predict {often}; look at the mask of the data",
+            f"{often}没有可预测的内容；请检查数据的掩码",
+        )
+    )
 
 
 def _validate(task: Task, settings: TrainingSettings, state: Progress, hooks: Hooks) -> None:
@@ -211,12 +227,24 @@ def _validate(task: Task, settings: TrainingSettings, state: Progress, hooks: Ho
 
 
 def _save_is_due(settings: TrainingSettings, state: Progress, last_save: float) -> bool:
+    if (
+        state.skipped_in_a_row
+    ):  # the weights may be what is wrong: do not let them push out the last good state
+        return False
     by_steps = settings.checkpoint_steps and state.step % settings.checkpoint_steps == 0
     return bool(by_steps) or time.monotonic() - last_save >= settings.checkpoint_minutes * 60
 
 
+def _try_to_save(hooks: Hooks) -> None:
+    """Save; a full disk costs a warning, not the training."""
+    try:
+        hooks.save()
+    except CheckpointError as error:
+        _log.warning(tr(f"{error}; training goes on", f"{error}；训练继续"))
+
+
 class _Window:
-    """Sums over the steps since the last record."""
+    """Sums over the steps since the last record, skipped ones left out."""
 
     def __init__(self, task: Task, settings: TrainingSettings, machine: Machine, state: Progress) -> None:
         self._task, self._settings, self._machine, self._state = task, settings, machine, state
@@ -233,7 +261,7 @@ class _Window:
 
     @property
     def loss(self) -> float:
-        return self._loss / max(self.steps, 1)
+        return self._loss / self.steps if self.steps else math.nan
 
     @property
     def tokens_per_second(self) -> float:
@@ -247,7 +275,7 @@ class _Window:
             "tokens": state.tokens,
             "seconds": state.seconds,
             "loss": self.loss,
-            "gradient_norm": self._norm / max(self.steps, 1),
+            "gradient_norm": self._norm / self.steps if self.steps else math.nan,
             **{f"learning_rate_{k}": v for k, v in self._task.optimizer.rates().items()},
             "tokens_per_second": rate,
             "matmul_fraction": rate * self._task.flops_per_token / self._machine.matmul_rate,
@@ -260,7 +288,9 @@ class _Window:
 
 
 def _show(bar: Bar, shown: float, now: float, window: _Window) -> float:
-    bar.note(f"{tr('loss', '损失')} {window.loss:.3f}  {window.tokens_per_second:,.0f} {tr('tokens/s', '词元/秒')}")
+    bar.note(
+        f"{tr('loss', '损失')} {window.loss:.3f}  {window.tokens_per_second:,.0f} {tr('tokens/s', '词元/秒')}"
+    )
     bar.advance(now - shown)
     return now
 

@@ -169,7 +169,7 @@ def _precision(
     wanted: Literal["auto", "float32", "bfloat16"], device: str
 ) -> tuple[Literal["float32", "bfloat16"], float]:
     single = matmul_rate(device, torch.float32)
-    if wanted == "float32" or device == "mps":
+    if wanted == "float32" or (wanted == "auto" and device == "mps"):
         return "float32", single
     # A processor without bfloat16 units is so slow at it that one small product tells.
     half = matmul_rate(device, torch.bfloat16, size=256 if device == "cpu" else 768, seconds=0.05)

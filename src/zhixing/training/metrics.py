@@ -29,8 +29,12 @@ class MetricsLog:
         """
         self.path = folder / NAME
         self._warned = False
-        self._keep_until(after_step)
-        self._board = _board(folder / "tensorboard") if tensorboard else None
+        self._board: Any = None
+        try:
+            self._keep_until(after_step)
+            self._board = _board(folder / "tensorboard", after_step) if tensorboard else None
+        except OSError as error:
+            self._warn(error)
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record; it holds ``step``."""
@@ -43,26 +47,31 @@ class MetricsLog:
                     if isinstance(value, int | float) and name != "step":
                         self._board.add_scalar(name, value, clean["step"])
         except OSError as error:
-            if not self._warned:
-                _log.warning(
-                    tr(
-                        f"metrics cannot be written to {self.path} ({error}); training goes on without them",
-                        f"无法把指标写入 {self.path}（{error}）；训练照常继续",
-                    )
-                )
-            self._warned = True
+            self._warn(error)
 
     def close(self) -> None:
         """Flush the event files."""
         if self._board is not None:
             self._board.close()
 
+    def _warn(self, error: OSError) -> None:
+        if not self._warned:
+            _log.warning(
+                tr(
+                    f"metrics cannot be written to {self.path} ({error}); training goes on without them",
+                    f"无法把指标写入 {self.path}（{error}）；训练照常继续",
+                )
+            )
+        self._warned = True
+
     def _keep_until(self, step: int) -> None:
         if not self.path.exists():
             return
         kept = [record for record in read_metrics(self.path.parent) if record["step"] <= step]
         text = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
-        self.path.write_text(text, encoding="utf-8")
+        beside = self.path.with_suffix(".tmp")
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(self.path)
 
 
 def read_metrics(folder: Path) -> list[dict[str, Any]]:
@@ -71,7 +80,7 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         try:
             records.append(json.loads(line))
         except json.JSONDecodeError:
@@ -79,9 +88,9 @@ def read_metrics(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def _board(folder: Path) -> Any:
+def _board(folder: Path, after_step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise MissingExtraError("tensorboard", "track", "training.tensorboard") from error
-    return SummaryWriter(str(folder))
+    return SummaryWriter(str(folder), purge_step=after_step + 1)

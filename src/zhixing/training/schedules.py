@@ -8,7 +8,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from pydantic import model_validator
+
 from zhixing.config import Settings, setting
+from zhixing.language import tr
 
 Kind = Literal["constant", "linear", "cosine", "warmup-stable-decay"]
 
@@ -17,11 +20,25 @@ class ScheduleSettings(Settings):
     """How the learning rate rises and falls."""
 
     kind: Kind = setting("warmup-stable-decay", "shape after the warm-up", "预热之后的形状")
-    warmup: float = setting(0.02, "share of the budget spent rising from 0", "从零升起所占的预算比例", ge=0, lt=1)
+    warmup: float = setting(
+        0.02, "share of the budget spent rising from 0", "从零升起所占的预算比例", ge=0, lt=1
+    )
     decay: float = setting(
-        0.5, "share of the budget spent falling (warmup-stable-decay)", "下降所占的预算比例（warmup-stable-decay）", ge=0, le=1
+        0.5,
+        "share of the budget spent falling (warmup-stable-decay)",
+        "下降所占的预算比例（warmup-stable-decay）",
+        ge=0,
+        le=1,
     )
     final: float = setting(0.0, "factor reached at the end", "结束时的系数", ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _shares_fit(self) -> ScheduleSettings:
+        if self.kind == "warmup-stable-decay" and self.warmup + self.decay > 1:
+            raise ValueError(
+                tr("warmup and decay together are more than the budget", "warmup 与 decay 之和超过预算")
+            )
+        return self
 
 
 def factor(settings: ScheduleSettings, progress: float) -> float:
