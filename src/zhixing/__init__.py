@@ -27,7 +27,9 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        return getattr(importlib.import_module(_PUBLIC[name]), name)
+        found = getattr(importlib.import_module(_PUBLIC[name]), name)
+        globals()[name] = found  # or the module ``zhixing.quickstart`` would stand in the function's place
+        return found
     raise AttributeError(f"module 'zhixing' has no attribute {name!r}")
 
 

@@ -13,7 +13,8 @@ import os
 def current_language() -> str:
     """Return ``"zh"`` or ``"en"``: ``ZHIXING_LANG`` if set, else the locale's language."""
     chosen = os.environ.get("ZHIXING_LANG") or _locale_name()
-    return "zh" if chosen.lower().startswith("zh") else "en"
+    # Windows calls the language "Chinese (Simplified)_China".
+    return "zh" if chosen.lower().startswith(("zh", "chinese")) else "en"
 
 
 def tr(en: str, zh: str) -> str:

@@ -40,7 +40,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
     try:
         _prepare_streams_and_signals()
-        sys.exit(_run(words))
+        try:
+            sys.exit(_run(words))
+        finally:
+            sys.stdout.flush()
     except ZhixingError as error:
         _say(error)
         sys.exit(error.exit_code)
@@ -50,6 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except BrokenPipeError:
         # The reader of our output went away (`zhixing … | head`): nothing more to say, and nowhere to say it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+    except OSError as error:
+        _say(f"{error.filename}: {error.strerror}" if error.filename else error)
         sys.exit(1)
 
 
