@@ -93,6 +93,13 @@ class _Dumper(yaml.SafeDumper):
     """Quotes what either YAML 1.1 or ``_Loader`` would take for something else than text."""
 
 
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.Node:
+    """Double quotes where a line separator of Unicode would be folded as if it were the file's own."""
+    style = '"' if any(mark in text for mark in "\x85\u2028\u2029") else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _represent_text)
 _NUMBER_STARTS = list("-+.0123456789")
 for _kind, _form, _starts in (
     ("null", r"~|null|Null|NULL|", ["~", "n", "N", ""]),

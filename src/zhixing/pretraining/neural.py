@@ -18,7 +18,14 @@ from zhixing.errors import ConfigError, ResumeError
 from zhixing.evaluation.run import versions
 from zhixing.language import tr
 from zhixing.model_folder import Content
-from zhixing.models.decoders import DecoderSettings, build_decoder, load_tensors, parameter_count
+from zhixing.models.decoders import (
+    DecoderSettings,
+    build_decoder,
+    from_config,
+    load_tensors,
+    parameter_count,
+    to_config,
+)
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.load import load
@@ -73,9 +80,8 @@ class NeuralRun:
                     f"--init-from {path}：{other.model.family} 模型没有可用作起点的权重",
                 )
             )
-        theirs = other.model.module.settings
-        mine = self.settings.model_dump(exclude={"dropout"})
-        changed = differences(theirs.model_dump(exclude={"dropout"}), mine)  # type: ignore[union-attr,operator]
+        theirs: DecoderSettings = other.model.module.settings  # type: ignore[assignment]
+        changed = differences(_shape(theirs), _shape(self.settings))
         if changed or other.tokenizer.fingerprint != self.ids.tokenizer.fingerprint:
             what = ", ".join(changed) or tr("the tokenizer", "分词器")
             raise ConfigError(
@@ -231,6 +237,12 @@ class NeuralRun:
                     "training.validate_every：没有可供验证的留出文本；请增加文本、提高 text.validation_fraction，或将其设为 0",
                 )
             )
+
+
+def _shape(settings: DecoderSettings) -> dict[str, Any]:
+    """Return what decides the weights' shapes and meaning, what the settings leave to be derived filled in."""
+    whole = from_config(settings.family, to_config(settings, separator_id=0))
+    return whole.model_dump(exclude={"dropout"})
 
 
 def accepted_changes(saved: Mapping[str, Any], now: Mapping[str, Any], allow_changes: bool) -> str:
