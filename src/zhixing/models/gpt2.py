@@ -139,8 +139,9 @@ class GPT2(nn.Module):
         where = reading.positions
         if where is None:
             where = torch.arange(ids.shape[1], device=ids.device)
-        # Padding of a full row stands one beyond the context; what it computes is never seen.
-        where = where.clamp(max=self.settings.context_length - 1)
+        elif cache is not None:
+            # Padding of a full row stands one beyond the context; what it computes is never seen.
+            where = where.clamp(max=self.settings.context_length - 1)
         x = self.dropout(self.token_embedding(ids) + self.position_embedding(where))
         for layer, block in enumerate(self.blocks):
             x = block(x, reading, layer)

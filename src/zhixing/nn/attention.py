@@ -93,11 +93,16 @@ def plan_reading(
         documents: (B, T) document numbers: tokens of different documents do not see each other.
         cache: what was read before; rows may have different lengths.
         lengths: (B,) how many of the T ids of each row are real (right padding); None: all.
+
+    Raises:
+        ValueError: positions or documents together with a cache, which knows its own.
     """
     if cache is None:
         mask = None if documents is None else document_mask(documents)
         return Reading(positions, None, mask, mask is None, None)
-    batch, length = ids.shape
+    if positions is not None or documents is not None:
+        raise ValueError("a cache numbers positions itself and holds one document per row")
+    length = ids.shape[1]
     before = cache.lengths
     after = before + (length if lengths is None else lengths)
     fresh = int(before.max()) == 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 
 @dataclass
@@ -72,22 +73,15 @@ class KeyValueCache:
 
     @staticmethod
     def join(caches: Sequence[KeyValueCache]) -> KeyValueCache:
-        """Return one cache with the rows of all."""
+        """Return one cache with the rows of all, as roomy as the roomiest."""
         capacity = max(cache.capacity for cache in caches)
-        for cache in caches:
-            cache.reserve(capacity)
-        capacity = max(cache.capacity for cache in caches)
-        layers = range(len(caches[0].keys))
 
         def stack(parts: list[Tensor]) -> Tensor:
-            padded = [
-                p if p.shape[2] == capacity else torch.nn.functional.pad(p, (0, 0, 0, capacity - p.shape[2]))
-                for p in parts
-            ]
-            return torch.cat(padded, dim=0)
+            return torch.cat([functional.pad(p, (0, 0, 0, capacity - p.shape[2])) for p in parts], dim=0)
 
+        layers = range(len(caches[0].keys))
         return KeyValueCache(
-            [stack([c.keys[layer] for c in caches]) for layer in layers],
-            [stack([c.values[layer] for c in caches]) for layer in layers],
-            torch.cat([c.lengths for c in caches]),
+            [stack([cache.keys[layer] for cache in caches]) for layer in layers],
+            [stack([cache.values[layer] for cache in caches]) for layer in layers],
+            torch.cat([cache.lengths for cache in caches]),
         )

@@ -16,8 +16,12 @@ _LEVELS = 256
 
 
 def rounded_probability(probability: float) -> float:
-    """Return the multiple of 1/256 that stands in for ``probability`` on a CPU."""
-    return round(probability * _LEVELS) / _LEVELS
+    """Return the multiple of 1/256, at most 255/256, that stands in for ``probability`` on a CPU."""
+    return _dropped_levels(probability) / _LEVELS
+
+
+def _dropped_levels(probability: float) -> int:
+    return min(round(probability * _LEVELS), _LEVELS - 1)
 
 
 def random_bytes(count: int, generator: torch.Generator | None = None) -> Tensor:
@@ -54,6 +58,5 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return functional.dropout(x, self.probability)
-        dropped = round(self.probability * _LEVELS)
-        result: Tensor = _CheapDropout.apply(x, dropped)  # type: ignore[no-untyped-call]
+        result: Tensor = _CheapDropout.apply(x, _dropped_levels(self.probability))  # type: ignore[no-untyped-call]
         return result
