@@ -42,7 +42,9 @@ def sockets_closed() -> Iterator[list[str]]:
     assert not _attempts
 
 
-WORDS = "the cat sat on a mat while seven green bottles sang of rivers and stones beneath an old moon 猫 坐 在 垫 子 上"
+WORDS = (
+    "the cat sat on a mat while seven green bottles sang of rivers and stones beneath an old moon 猫 坐 在 垫"
+)
 
 
 @pytest.fixture(scope="session")
@@ -51,7 +53,7 @@ def tiny_text(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tiny_text")
     draw = random.Random(0)
     for index in range(30):
-        words = [draw.choice(WORDS.split()) for _ in range(draw.choice((4, 40, 120)))]
+        words = [draw.choice(WORDS.split()) for _ in range(draw.choice((3, 12, 30)))]
         (folder / f"{index:02}.txt").write_text(" ".join(words) + f". document {index}\n", encoding="utf-8")
     return folder
 
