@@ -3,6 +3,7 @@
 import errno
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,6 +63,8 @@ def save(checkpoints: Checkpoints, step: int, size: int = 1000) -> None:
 
 
 def assert_whole(folder: Path, at_least: int) -> int:
+    for step in Checkpoints(folder).steps():  # the older ones too: none is half removed
+        assert Checkpoints(folder).load(step).step == step
     newest = Checkpoints(folder).latest()
     assert newest is not None or at_least == 0
     if newest is None:
@@ -161,6 +164,24 @@ def test_c2_a_real_write_limit_fails_the_save_and_nothing_else(tmp_path: Path) -
     assert after_failure == "[1]"
     assert at_end == "[1, 3] 3"
     assert not list(tmp_path.glob("*.tmp-*"))
+
+
+def test_c2_a_removal_that_fails_leaves_no_half_step_and_does_not_fail_the_save(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail_half_way(path: Path, **options: Any) -> None:
+        next(Path(path).iterdir()).unlink()
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with Checkpoints(tmp_path, keep=1) as checkpoints:
+        save(checkpoints, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "rmtree", fail_half_way)
+            save(checkpoints, 2)
+        assert "cannot remove the old checkpoint" in caplog.text
+        assert checkpoints.steps() == [2]
+    with Checkpoints(tmp_path):
+        assert not list(tmp_path.glob("*.tmp-*"))
 
 
 def test_c2_a_read_only_or_impossible_place_is_one_clear_error(tmp_path: Path) -> None:
