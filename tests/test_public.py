@@ -1,4 +1,4 @@
-"""The public names of ``zhixing``: they are there, they are the right ones, and they cost nothing before use."""
+"""The public names of ``zhixing``: there, the right ones, and of no cost before use."""
 
 import inspect
 import json
