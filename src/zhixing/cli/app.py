@@ -1,7 +1,7 @@
 """The program ``zhixing``: finds the verb, turns errors into one sentence and an exit code.
 
-A verb lives in ``zhixing.cli.<verb>`` as a Typer application called ``app``; it is imported only when it is called,
-so that ``zhixing --help`` is instant.
+A verb lives in ``zhixing.cli.<verb>`` as a Typer application called ``app``; it is imported only when it is
+called, so that ``zhixing --help`` is instant.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The causal language-modelling objective: predict each token from those before it (Bengio et al. 2003, equation 1)."""
+"""The causal language-modelling objective: each token from those before it (Bengio et al. 2003, eq. 1)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOGITS_WORTH_CHUNKING = 1 << 23
 class CausalLM:
     """Cross-entropy of the next token, in nats, summed over the batch's weights.
 
-    The module it is given may be a plain decoder or ``DecoderWithLoss`` compiled; both are called the same way.
+    The module it is given is a ``DecoderWithLoss``, compiled or not.
     """
 
     def __init__(self, device: str) -> None:

@@ -1,4 +1,4 @@
-"""From a recipe's text to ids: the tokenizer is trained (or taken), then the shards are written. Both happen once."""
+"""From a recipe's text to ids: the tokenizer is trained (or taken), the shards written; both happen once."""
 
 from __future__ import annotations
 
@@ -38,8 +38,9 @@ def prepare_ids(recipe: Recipe, folder: Path) -> Ids:
     prepared = prepare(recipe.text, tokenizer, folder / "shards", replace=True)
     _log.info(
         tr(
-            f"text: {prepared.train.document_count:,} documents, {prepared.train.token_count:,} tokens to learn from; "
-            f"{prepared.validation.document_count:,} documents, {prepared.validation.text_bytes:,} bytes held out",
+            f"text: {prepared.train.document_count:,} documents, {prepared.train.token_count:,} tokens "
+            f"to learn from; {prepared.validation.document_count:,} documents, "
+            f"{prepared.validation.text_bytes:,} bytes held out",
             f"文本：{prepared.train.document_count:,} 篇文档、{prepared.train.token_count:,} 个词元用于学习；"
             f"{prepared.validation.document_count:,} 篇、{prepared.validation.text_bytes:,} 字节留出",
         )

@@ -74,7 +74,8 @@ def train(
     if counted and init_from is not None:
         raise ConfigError(
             tr(
-                f"--init-from: a model of the family {recipe.model.family} starts from no weights; leave it out",
+                f"--init-from: a model of the family {recipe.model.family} starts from no weights; "
+                "leave it out",
                 f"--init-from：{recipe.model.family} 类模型没有起始权重；请去掉该选项",
             )
         )

@@ -1,4 +1,4 @@
-"""What this machine can do, found by a short probe: device, precision, compilation, threads, ceiling, energy."""
+"""What this machine can do, by a short probe: device, precision, compilation, threads, ceiling, energy."""
 
 from __future__ import annotations
 
@@ -99,8 +99,9 @@ def matmul_rate(device: str, dtype: torch.dtype, size: int = 768, seconds: float
 def keep_freed_memory() -> bool:
     """Ask glibc to keep freed memory for the next step instead of returning it to the system.
 
-    A training step frees and asks again for the same large blocks; handing them back makes the kernel clear every page
-    anew, a fifth of a step on small machines. Elsewhere than on glibc nothing happens. Returns whether it worked.
+    A training step frees and asks again for the same large blocks; handing them back makes the kernel clear
+    every page anew, a fifth of a step on small machines. Elsewhere than on glibc nothing happens. Returns
+    whether it worked.
     """
     if not sys.platform.startswith("linux"):
         return False
@@ -113,7 +114,7 @@ def keep_freed_memory() -> bool:
 
 
 class EnergyMeter:
-    """Joules used so far: the processor's own counter where it may be read, else cores times watts times time."""
+    """Joules used so far: the processor's counter where it may be read, else cores times watts times time."""
 
     def __init__(self, cores: int, watts_per_core: float) -> None:
         self._watts = cores * watts_per_core
@@ -179,7 +180,8 @@ def _precision(
                 tr(
                     f"bfloat16 is {single / half:.0f} times slower than float32 on this machine; "
                     "training.precision=auto would choose float32",
-                    f"本机上 bfloat16 比 float32 慢 {single / half:.0f} 倍；training.precision=auto 会选择 float32",
+                    f"本机上 bfloat16 比 float32 慢 {single / half:.0f} 倍；"
+                    "training.precision=auto 会选择 float32",
                 )
             )
         return "bfloat16", half

@@ -1,4 +1,4 @@
-"""The metrics log: one JSON line per record in ``metrics.jsonl``, and TensorBoard event files if asked for."""
+"""The metrics log: one JSON line per record in ``metrics.jsonl``, and TensorBoard files if asked for."""
 
 from __future__ import annotations
 

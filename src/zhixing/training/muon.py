@@ -1,11 +1,12 @@
 """Muon (Jordan et al. 2024): momentum whose update is orthogonalised, for weight matrices.
 
-``update = momentum-averaged gradient M = U S Vᵀ  →  U Vᵀ``, approximated by a few steps of a polynomial iteration on
-``M`` (Newton–Schulz), with the step-by-step optimal coefficients of Amsel et al. 2025 ("The Polar Express").
+``update = momentum-averaged gradient M = U S Vᵀ  →  U Vᵀ``, approximated by a few steps of a polynomial
+iteration on ``M`` (Newton–Schulz), with the step-by-step optimal coefficients of Amsel et al. 2025
+("The Polar Express").
 
-What differs from the published code: the iteration runs in float32 (bfloat16 products are a hundred times slower on
-CPUs without such units), all matrices of one shape are iterated as one batch, and the maps packed into one weight
-(query, key, value; gate, up) are orthogonalised one by one.
+What differs from the published code: the iteration runs in float32 (bfloat16 products are a hundred times
+slower on CPUs without such units), all matrices of one shape are iterated as one batch, and the maps packed
+into one weight (query, key, value; gate, up) are orthogonalised one by one.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def orthogonalise(matrices: Tensor, steps: int) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Muon for matrices; each parameter group may hold ``sections``: row counts of the maps packed into one weight."""
+    """Muon for matrices; a group may hold ``sections``: row counts of the maps packed into its weight."""
 
     def __init__(
         self,
@@ -48,8 +49,8 @@ class Muon(torch.optim.Optimizer):
         steps: int = 4,
         weight_decay: float = 0.0,
     ) -> None:
-        defaults = {"lr": lr, "momentum": momentum, "steps": steps, "weight_decay": weight_decay, "sections": None}
-        super().__init__(groups, defaults)
+        defaults = {"lr": lr, "momentum": momentum, "steps": steps, "weight_decay": weight_decay}
+        super().__init__(groups, {**defaults, "sections": None})
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]

@@ -1,4 +1,4 @@
-"""What a training step asks of its task: a batch becomes a summed loss and the weight it is to be divided by."""
+"""What a training step asks of its task: a batch becomes a summed loss and the weight to divide it by."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Objective(Protocol):
     """A task. The loop knows nothing else about what is being learned."""
 
     def weight(self, batch: Any) -> float:
-        """Return the summed weight of the batch's predictions: what the total is divided by, over all micro-batches."""
+        """Return the summed weight of the batch's predictions; a step divides its total by its weight."""
 
     def loss(self, model: nn.Module, batch: Any) -> Loss:
         """Return the summed loss of one micro-batch, ready for ``backward``."""

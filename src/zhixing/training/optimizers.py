@@ -1,7 +1,7 @@
 """Optimizers by name, set up for a model's parameters, and their state under the parameters' names.
 
-SGD, momentum, RMSprop, Adam and AdamW are torch's (fused where it offers that); Muon is ours, joined by AdamW for
-whatever is not a matrix inside the network (embeddings, output head, norms, biases).
+SGD, momentum, RMSprop, Adam and AdamW are torch's (fused where it offers that); Muon is ours, joined by AdamW
+for whatever is not a matrix inside the network (embeddings, output head, norms, biases).
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Optimizer:
 
 
 def _beside(parameter: Tensor, value: Any, part: torch.optim.Optimizer) -> Any:
-    """Move a tensor to the parameter's device; torch keeps the count of steps on the CPU unless it is fused."""
+    """Move a tensor to the parameter's device; torch keeps the step count on the CPU unless it is fused."""
     stays = not isinstance(value, Tensor) or (value.ndim == 0 and not part.defaults.get("fused"))
     return value if stays else value.to(parameter.device)
 

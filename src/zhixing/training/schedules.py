@@ -1,4 +1,4 @@
-"""Learning-rate schedules as factors in [0, 1] of the peak rate, functions of how much of the budget is spent.
+"""Learning-rate schedules: factors in [0, 1] of the peak rate, functions of how much of the budget is spent.
 
 A function of progress, not of steps, serves budgets of steps, tokens and wall-clock time alike.
 """

@@ -1,4 +1,4 @@
-"""How long and how a model is trained; every budget that is given applies, the first one spent ends the run."""
+"""How long and how a model is trained; every budget that is given applies, the first one spent ends it."""
 
 from __future__ import annotations
 
