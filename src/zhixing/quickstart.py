@@ -31,6 +31,7 @@ from zhixing.models.ngram import NgramSettings
 from zhixing.pretraining.prepare import Ids, prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.run import RECIPE, resume, train, train_ngram_on
+from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.metrics import read_metrics
 from zhixing.training.report import Sample, write_report
@@ -64,6 +65,7 @@ def gpt_recipe(text: Sequence[str] = (), minutes: float = 5.0, seed: int = 0) ->
         text=TextSettings(paths=tuple(text), validation_fraction=0.08),
         tokenizer=TokenizerSettings(vocab_size=2048),
         model=LlamaSettings(),
+        warm_start=WarmStartSettings(steps=40),
         training=TrainingSettings(minutes=minutes),
     )
 
@@ -92,11 +94,11 @@ def quickstart(
                 "quickstart 至少需要两篇留出文档，分别用于拟合与评估；请提供更多或更长的文本",
             )
         )
-    _stage(out / NGRAM, recipe.replace(name=NGRAM, model=NgramSettings(order=5)), out / "ids")
+    _stage(out / NGRAM, _of(recipe, NGRAM, NgramSettings(order=5)), out / "ids")
     _stage(out / "gpt", recipe, out / "ids")
     same_text(out / SAME_TEXT, out / "gpt", recipe, ids)
     members = (str(out / "gpt"), str(out / NGRAM))
-    _stage(out / "mixture", recipe.replace(name="mixture", model=MixtureSettings(members=members)), out / "ids")
+    _stage(out / "mixture", _of(recipe, "mixture", MixtureSettings(members=members)), out / "ids")
     names = ("gpt", NGRAM, SAME_TEXT, "mixture")
     evaluation = evaluate([out / name for name in names], data=out / "ids" / "shards", part="report")
     samples = _samples(out, ids, seed)
@@ -105,19 +107,20 @@ def quickstart(
     return result
 
 
+def _of(recipe: Recipe, name: str, model: NgramSettings | MixtureSettings) -> Recipe:
+    """Return the same recipe for another model."""
+    return recipe.replace(name=name, model=model, warm_start=WarmStartSettings())
+
+
 def same_text(folder: Path, gpt: Path, recipe: Recipe, ids: Ids) -> None:
     """Train a 5-gram on exactly the windows that the GPT has seen."""
     if (folder / "config.json").exists():
         return
     seen = load(gpt).facts
     assert isinstance(recipe.model, LlamaSettings)
-    windows = TokenWindows(
-        ids.prepared.train, recipe.model.context_length, recipe.seed, recipe.data.shuffle
-    )
+    windows = TokenWindows(ids.prepared.train, recipe.model.context_length, recipe.seed, recipe.data.shuffle)
     count = min(int(seen["windows_seen"]), windows.windows_per_epoch)
-    train_ngram_on(
-        windows.seen_ids(0, count), recipe.replace(name=SAME_TEXT, model=NgramSettings(order=5)), folder, ids
-    )
+    train_ngram_on(windows.seen_ids(0, count), _of(recipe, SAME_TEXT, NgramSettings(order=5)), folder, ids)
 
 
 def _stage(folder: Path, recipe: Recipe, ids_folder: Path) -> None:

@@ -23,11 +23,16 @@ def resume(
     folder: Annotated[Path, typer.Argument(help=tr("folder of the run", "训练文件夹"))],
     changes: Annotated[
         list[str] | None,
-        typer.Option("--set", help=tr("change a field of the recipe; refused unless allowed", "更改配方字段；默认拒绝")),
+        typer.Option(
+            "--set", help=tr("change a field of the recipe; refused unless allowed", "更改配方字段；默认拒绝")
+        ),
     ] = None,
     allow_changes: Annotated[
         bool,
-        typer.Option("--allow-changes", help=tr("accept changed training settings or machine", "接受更改后的训练设置或机器")),
+        typer.Option(
+            "--allow-changes",
+            help=tr("accept changed training settings or machine", "接受更改后的训练设置或机器"),
+        ),
     ] = False,
     as_json: JsonFlag = False,
 ) -> None:

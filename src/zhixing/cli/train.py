@@ -19,7 +19,9 @@ def recipe_fields() -> str:
     """Return every recipe field with default, unit and meaning, read from the shipped schema: no torch needed."""
     from zhixing.config import describe_fields
 
-    schema = json.loads(files("zhixing.pretraining").joinpath("recipe.schema.json").read_text(encoding="utf-8"))
+    schema = json.loads(
+        files("zhixing.pretraining").joinpath("recipe.schema.json").read_text(encoding="utf-8")
+    )
     lines = [tr("Fields of a recipe (name = default [unit]):", "配方的字段（名称 = 默认值 [单位]）：")]
     for name, default, unit, meaning in describe_fields(schema):
         lines.append(f"  {name}{f' = {default}' if default else ''}{f' [{unit}]' if unit else ''}")
@@ -42,11 +44,15 @@ def train(
         list[str] | None, typer.Option("--set", help=tr("change a field: a.b=c", "更改字段：a.b=c"))
     ] = None,
     init_from: Annotated[
-        Path | None, typer.Option("--init-from", help=tr("start from this model's weights", "以该模型的权重为起点"))
+        Path | None,
+        typer.Option("--init-from", help=tr("start from this model's weights", "以该模型的权重为起点")),
     ] = None,
     ids: Annotated[
         Path | None,
-        typer.Option("--ids", help=tr("folder of tokenizer and shards, shared by runs", "多次训练共用的分词器与分片文件夹")),
+        typer.Option(
+            "--ids",
+            help=tr("folder of tokenizer and shards, shared by runs", "多次训练共用的分词器与分片文件夹"),
+        ),
     ] = None,
     as_json: JsonFlag = False,
 ) -> None:

@@ -8,8 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from zhixing.errors import ModelFolderError
+from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
 from zhixing.models import gpt2, llama
 from zhixing.models.interop import gpt2 as gpt2_exchange
@@ -26,8 +29,6 @@ def build_decoder(settings: DecoderSettings) -> gpt2.GPT2 | llama.Llama:
 
 def parameter_count(settings: DecoderSettings) -> int:
     """Return the number of weights a model of this shape has, tied ones once, without allocating them."""
-    import torch
-
     with torch.device("meta"):
         return sum(parameter.numel() for parameter in build_decoder(settings).parameters())
 
@@ -54,8 +55,34 @@ def export_tensors(module: nn.Module, settings: DecoderSettings) -> dict[str, Te
     return to_theirs(_table(settings), settings.layers, ours)
 
 
-def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str) -> None:
+def restore_decoder(
+    settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str
+) -> gpt2.GPT2 | llama.Llama:
+    """Return a model with the given weights; no random weights are drawn for it.
+
+    Raises:
+        ModelFolderError: as ``load_tensors``.
+    """
+    if settings.layers > len(tensors):
+        raise ModelFolderError(
+            tr(
+                f"{where}: config.json asks for {settings.layers} layers, but there are {len(tensors)} tensors",
+                f"{where}：config.json 要求 {settings.layers} 层，却只有 {len(tensors)} 个张量",
+            )
+        )
+    with torch.device("meta"):
+        module = build_decoder(settings)
+    load_tensors(module, settings, tensors, where)
+    return module
+
+
+def load_tensors(
+    module: nn.Module, settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str
+) -> None:
     """Put weights with Hugging Face names into ``module``; every tensor must fit, none may be left over.
+
+    The module's own tensors keep their identity, except those of a module without memory (on the meta
+    device).
 
     Raises:
         ModelFolderError: names are missing or too many, or a shape is wrong: all are listed.
@@ -64,10 +91,17 @@ def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[
         prepared = gpt2_exchange.prepare(tensors)
     else:
         prepared = llama_exchange.prepare(tensors, tied=settings.tied)
-    ours = to_ours(_table(settings), settings.layers, prepared)
-    check_tensor_names(tensor_shapes(module.state_dict()), tensor_shapes(ours), where)
-    module.load_state_dict({name: tensor.float() for name, tensor in ours.items()})
+    table, new = _table(settings), next(module.parameters()).is_meta
+    shapes = {name: tensor.to("meta") for name, tensor in module.state_dict().items()}
+    check_tensor_names(
+        tensor_shapes(to_theirs(table, settings.layers, shapes)), tensor_shapes(prepared), where
+    )
+    ours = to_ours(table, settings.layers, prepared)
+    weights = {name: tensor.to(torch.float32, copy=new) for name, tensor in ours.items()}
+    module.load_state_dict(weights, assign=new)
 
 
 def _table(settings: DecoderSettings) -> tuple[Rule, ...]:
-    return gpt2_exchange.table(settings) if isinstance(settings, gpt2.GPT2Settings) else llama_exchange.table(settings)
+    if isinstance(settings, gpt2.GPT2Settings):
+        return gpt2_exchange.table(settings)
+    return llama_exchange.table(settings)

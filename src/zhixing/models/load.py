@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from zhixing.errors import ModelFolderError
+from zhixing.errors import ConfigError, ModelFolderError
 from zhixing.language import tr
-from zhixing.model_folder import MANIFEST_NAME, read_config, read_manifest, read_tensors
+from zhixing.model_folder import MANIFEST_NAME, read_config, read_manifest, read_tensors, verify_folder
+from zhixing.model_folder.paths import check_names
 from zhixing.models.families import STATISTICAL, family_of
 from zhixing.models.protocol import LanguageModel
 from zhixing.tokenizers.chat_template import ChatTemplate, load_chat_template
@@ -46,6 +47,7 @@ def load(path: str | Path, device: str = "cpu") -> Loaded:
 
     Raises:
         ModelFolderError: the folder is missing, damaged, unsafe, or of an unknown family.
+        ConfigError: there is no such device.
     """
     folder = _weights_folder(Path(path))
     model = load_model(folder, device)
@@ -68,11 +70,11 @@ def load_model(folder: Path, device: str = "cpu") -> LanguageModel:
     config = read_config(folder)
     family = family_of(config, str(folder))
     if family in STATISTICAL:
-        return _load_statistical(family, folder, config)
+        return _load_statistical(family, folder, config, device)
     return _load_neural(family, folder, config, device)
 
 
-def _load_statistical(family: str, folder: Path, config: dict[str, Any]) -> LanguageModel:
+def _load_statistical(family: str, folder: Path, config: dict[str, Any], device: str) -> LanguageModel:
     tensors = read_tensors(folder, framework="numpy", check_finite=family != "ngram")
     if family == "ngram":
         from zhixing.models.ngram import NgramModel
@@ -81,26 +83,29 @@ def _load_statistical(family: str, folder: Path, config: dict[str, Any]) -> Lang
     from zhixing.models.mixture import MixtureModel
 
     names = config.get("members")
-    if not isinstance(names, list) or not all(isinstance(n, str) and Path(n).name == n for n in names):
+    if not isinstance(names, list):
         raise ModelFolderError(
             tr(
                 f"{folder}/config.json: members should be a list of sub-folder names",
                 f"{folder}/config.json：members 应为子文件夹名称的列表",
             )
         )
-    members = [load_model(folder / "members" / name) for name in names]
+    check_names(names, f"{folder}/config.json", nested=False)
+    members = [load_model(folder / "members" / name, device) for name in names]
     return MixtureModel.from_tensors(config, tensors, members)
 
 
 def _load_neural(family: str, folder: Path, config: dict[str, Any], device: str) -> LanguageModel:
-    from zhixing.models.decoders import build_decoder, from_config, load_tensors
+    from zhixing.models.decoders import from_config, restore_decoder
     from zhixing.models.neural import NeuralLanguageModel
 
-    settings = from_config(family, config)
-    tensors = read_tensors(folder)
-    module = build_decoder(settings)
-    load_tensors(module, settings, tensors, str(folder))
-    return NeuralLanguageModel(module.to(device))
+    module = restore_decoder(from_config(family, config), read_tensors(folder), str(folder))
+    try:
+        return NeuralLanguageModel(module.to(device))
+    except (RuntimeError, AssertionError) as error:  # torch's ways of saying that there is no such device
+        raise ConfigError(
+            tr(f"device '{device}' cannot be used: {error}", f"无法使用设备 '{device}'：{error}")
+        ) from error
 
 
 def _weights_folder(path: Path) -> Path:
@@ -110,19 +115,24 @@ def _weights_folder(path: Path) -> Path:
         )
     if (path / "config.json").exists():
         return path
-    steps = sorted((path / "training_state").glob("step-*"), reverse=True)
-    for step in steps:
-        if (step / MANIFEST_NAME).exists() and (step / "config.json").exists():
-            _log.info(
-                tr(
-                    f"{path}: the run is unfinished; using its checkpoint {step.name}",
-                    f"{path}：训练尚未完成；使用检查点 {step.name}",
-                )
+    steps = [step for step in (path / "training_state").glob("step-*") if (step / MANIFEST_NAME).exists()]
+    for step in sorted(steps, key=lambda step: (len(step.name), step.name), reverse=True):
+        if problems := verify_folder(step):
+            _log.warning(
+                tr(f"{step.name} is damaged, trying the one before: ", f"{step.name} 已损坏，改用前一个：")
+                + "; ".join(problems)
             )
-            return step
+            continue
+        _log.info(
+            tr(
+                f"{path}: the run is unfinished; using its checkpoint {step.name}",
+                f"{path}：训练尚未完成；使用检查点 {step.name}",
+            )
+        )
+        return step
     raise ModelFolderError(
         tr(
-            f"{path} is not a model folder: it has no config.json and no checkpoint",
-            f"{path} 不是模型文件夹：既无 config.json，也无检查点",
+            f"{path} is not a model folder: it has no config.json and no whole checkpoint",
+            f"{path} 不是模型文件夹：既无 config.json，也无完整的检查点",
         )
     )

@@ -68,15 +68,13 @@ class NeuralLanguageModel:
     ) -> tuple[LogProbs, KeyValueCache]:
         """Read ids and return the (B, V) log-probabilities of what follows; see ``LanguageModel``."""
         batch, length = ids.shape
-        real = torch.full((batch,), length) if lengths is None else torch.as_tensor(lengths)
-        longest = int((state.lengths.cpu() + real).max())
+        real = None if lengths is None else self._tensor(lengths)
+        longest = int((state.lengths + (length if real is None else real)).max())
         if longest > self.context_length:
             raise ContextLengthError(longest, self.context_length)
         with torch.inference_mode():
-            hidden = self._decoder(
-                self._tensor(ids), cache=state, lengths=None if lengths is None else self._tensor(lengths)
-            )
-            last = hidden[torch.arange(batch), real - 1]
+            hidden = self._decoder(self._tensor(ids), cache=state, lengths=real)
+            last = hidden[:, -1] if real is None else hidden[torch.arange(batch, device=real.device), real - 1]
             logits = (last @ self._decoder.head_weight.T).float()
             return torch.log_softmax(logits, dim=-1).cpu().numpy(), state
 
@@ -105,11 +103,12 @@ class NeuralLanguageModel:
             return KeyValueCache.join(states)
 
     def _tensor(self, ids: Ids) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(ids, dtype=np.int64)).to(self._device)
+        owned = np.require(ids, np.int64, ["C", "W"])  # torch wants what it may write to
+        return torch.from_numpy(owned).to(self._device)
 
 
 def _token_log_probs(hidden: Tensor, head: Tensor, targets: Tensor, rows: int = 1024) -> Tensor:
-    """Return (N,) log-probabilities of (N,) targets from (N, D) hidden states, by rows so that memory stays small."""
+    """Return (N,) log-probabilities of (N,) targets from (N, D) hidden states, few logits at a time."""
     parts = []
     for start in range(0, len(targets), rows):
         logits = (hidden[start : start + rows] @ head.T).float()

@@ -36,15 +36,15 @@ def ngram_files(model: NgramModel) -> dict[str, Content]:
 
 
 def mixture_files(model: MixtureModel, member_folders: Sequence[Path]) -> dict[str, Content]:
-    """Return the files of a mixture: its own, and its members' whole folders under ``members/``."""
+    """Return the files of a mixture: its own, and its members' shapes and weights under ``members/``."""
     names = [str(index) for index in range(len(member_folders))]
     files: dict[str, Content] = {
         "config.json": _json({**model.config(), "members": names}),
         **tensor_files(model.save_tensors()),
     }
     for name, folder in zip(names, member_folders, strict=True):
-        for file in ("config.json", MANIFEST_NAME, *_weight_files(folder)):
-            files[f"members/{name}/{file}"] = (folder / file).read_bytes()
+        for file in _model_files(folder):
+            files[f"members/{name}/{file.relative_to(folder).as_posix()}"] = file.read_bytes()
     return files
 
 
@@ -61,8 +61,11 @@ def companion_files(tokenizer: Tokenizer, template: ChatTemplate | None = None) 
     return files
 
 
-def _weight_files(folder: Path) -> list[str]:
-    return sorted(file.name for file in folder.glob("model*.safetensors*"))
+def _model_files(folder: Path) -> list[Path]:
+    """Without the tokenizer. A member may lack a manifest (another library's) or be a mixture itself."""
+    optional = [file for name in (MANIFEST_NAME, "model*.safetensors*") for file in sorted(folder.glob(name))]
+    members = sorted(inner for inner in (folder / "members").glob("*") if inner.is_dir())
+    return [folder / "config.json", *optional, *(file for inner in members for file in _model_files(inner))]
 
 
 def _json(value: Mapping[str, Any]) -> str:

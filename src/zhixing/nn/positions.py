@@ -30,9 +30,13 @@ class Rotary(nn.Module):
 
 
 def rotary_tables(head_width: int, context_length: int, theta: float) -> tuple[Tensor, Tensor]:
-    """Return cos and sin of every position's angles, each (context_length, head_width), float32."""
-    frequencies = 1.0 / theta ** (torch.arange(0, head_width, 2, dtype=torch.float32) / head_width)
-    angles = torch.outer(torch.arange(context_length, dtype=torch.float32), frequencies)
+    """Return cos and sin of every position's angles, each (context_length, head_width), float32.
+
+    On the CPU, so that a model first built without memory (``torch.device("meta")``) has them all the same.
+    """
+    evens = torch.arange(0, head_width, 2, dtype=torch.float32, device="cpu")
+    places = torch.arange(context_length, dtype=torch.float32, device="cpu")
+    angles = torch.outer(places, 1.0 / theta ** (evens / head_width))
     return torch.cat([angles.cos()] * 2, dim=-1), torch.cat([angles.sin()] * 2, dim=-1)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -27,13 +28,14 @@ from zhixing.models.decoders import (
     to_config,
 )
 from zhixing.models.gpt2 import GPT2Settings
-from zhixing.models.llama import LlamaSettings
+from zhixing.models.llama import Llama, LlamaSettings
 from zhixing.models.load import load
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.save import companion_files, neural_files
 from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
+from zhixing.pretraining.warm_start import count_pairs, start_as_bigram
 from zhixing.tokenizers.chat_template import ChatTemplate
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
 from zhixing.training.loop import Hooks, Progress, Task, run
@@ -62,6 +64,7 @@ class NeuralRun:
         torch.manual_seed(recipe.seed)
         self.decoder = build_decoder(self.settings).to(machine.device)
         self.state = Progress()
+        self._initialised = False
         keep = recipe.training.keep_checkpoints
         self.checkpoints = checkpoints or Checkpoints(folder / "training_state", keep=keep)
         self.task = self._task()
@@ -91,6 +94,7 @@ class NeuralRun:
                 )
             )
         self.decoder.load_state_dict(other.model.module.state_dict())
+        self._initialised = True
 
     def restore(self, checkpoint: Checkpoint, allow_changes: bool) -> None:
         """Put back everything a checkpoint holds.
@@ -128,6 +132,7 @@ class NeuralRun:
         hooks = Hooks(metrics.write, self.save, self.validate, meter.joules)
         try:
             self._warm_up_compilation()
+            self._warm_start()
             run(self.task, settings, self.machine, self.state, hooks)
             self.state.finished = True
             if self._can_validate:
@@ -172,7 +177,7 @@ class NeuralRun:
             "tokenizer": self.ids.tokenizer.fingerprint,
             "seed": self.recipe.seed,
             "tokens_seen": self.state.tokens,
-            "windows_seen": self.state.position,
+            "windows_seen": max(self.state.position, self.state.counted),
             "steps": self.state.step,
             "training_seconds": round(self.state.seconds, 1),
             "machine": self.machine.describe(),
@@ -212,6 +217,34 @@ class NeuralRun:
             tokens_per_window=context,
             flops_per_token=flops_per_token(self.settings),
         )
+
+    def _warm_start(self) -> None:
+        """Fit embeddings and head to pair counts, once, on the clock of the run."""
+        settings = self.recipe.warm_start
+        if not settings.steps or self.state.step or self._initialised or not isinstance(self.decoder, Llama):
+            return
+        begin = time.perf_counter()
+        source = self.task.source
+        assert isinstance(source, TokenWindows)
+        self.state.counted = max(1, round(settings.share * self._windows_in_budget()))
+        counts = count_pairs(source.seen_ids(0, self.state.counted), self.settings.vocab_size or 0)
+        start_as_bigram(self.decoder, counts, settings)
+        self.state.seconds += time.perf_counter() - begin
+
+    def _windows_in_budget(self) -> float:
+        """Return how many windows the run will read; for a budget of time, at half the machine's ceiling."""
+        t, context = self.recipe.training, self.settings.context_length
+        estimates = [float(self.task.windows_per_epoch)]
+        if t.minutes is not None:
+            tokens_per_second = 0.5 * self.machine.matmul_rate / self.task.flops_per_token
+            estimates.append(60 * t.minutes * tokens_per_second / context)
+        if t.steps is not None:
+            estimates.append(t.steps * t.batch_windows * t.accumulation)
+        if t.tokens is not None:
+            estimates.append(t.tokens / context)
+        if t.epochs is not None:
+            estimates.append(t.epochs * self.task.windows_per_epoch)
+        return min(estimates)
 
     def _warm_up_compilation(self) -> None:
         """Compile before the clock starts, without touching weights or random state."""

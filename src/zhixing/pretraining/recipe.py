@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from zhixing.config import Settings, setting
 from zhixing.corpus.settings import TextSettings
@@ -13,6 +13,7 @@ from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
+from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
 
@@ -32,7 +33,14 @@ class Recipe(Settings):
     tokenizer: TokenizerSettings = TokenizerSettings()
     data: DataSettings = DataSettings()
     model: ModelSettings = LlamaSettings()
+    warm_start: WarmStartSettings = WarmStartSettings()
     training: TrainingSettings = TrainingSettings(minutes=5.0)
+
+    @model_validator(mode="after")
+    def _warm_start_fits(self) -> Recipe:
+        if self.warm_start.steps and not (isinstance(self.model, LlamaSettings) and not self.model.tied):
+            raise ValueError("warm_start.steps needs model.family llama with tied: false")
+        return self
 
 
 def schema() -> dict[str, Any]:

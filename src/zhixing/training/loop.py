@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import nn
 
 from zhixing.errors import CheckpointError, DataError, Stopped, ZhixingError
@@ -35,11 +34,12 @@ MOST_SKIPPED_IN_A_ROW = 3
 class Progress:
     """How far a run has come: everything the loop must remember besides weights, optimizer and random generators.
 
-    ``position`` counts windows of the global order; ``seconds`` counts training time only (no validation, no saving).
+    ``position`` counts windows of the global order, ``counted`` those that were counted before the first step; ``seconds`` counts training time only (no validation, no saving).
     """
 
     step: int = 0
     position: int = 0
+    counted: int = 0
     tokens: int = 0
     seconds: float = 0.0
     skipped: int = 0

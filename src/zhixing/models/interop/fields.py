@@ -1,4 +1,4 @@
-"""Reading a foreign ``config.json`` field by field: wrong types and unsupported values are refused by name."""
+"""Reading a foreign ``config.json``: wrong types and unsupported values are refused by the field's name."""
 
 from __future__ import annotations
 
@@ -31,6 +31,12 @@ class ConfigReader:
                     f"config.json：不支持 {name} = {value!r}（仅支持 {choices}）",
                 )
             )
+
+    def require_each(self, name: str, allowed: Sequence[object]) -> None:
+        """Refuse the model unless field ``name`` is absent or a list of ``allowed`` values."""
+        values = self._config.get(name)
+        for value in [] if values is None else values if isinstance(values, list) else [values]:
+            ConfigReader({name: value}).require(name, allowed, default=None)
 
     def integer(self, name: str, default: int | None = None) -> int:
         """Return an integer field."""
@@ -65,5 +71,8 @@ class ConfigReader:
         try:
             return kind(**fields)
         except ValidationError as error:
-            what = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            what = "; ".join(
+                ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
+                for problem in error.errors()
+            )
             raise ModelFolderError(f"config.json: {what}") from None

@@ -35,13 +35,13 @@ def table(settings: GPT2Settings) -> tuple[Rule, ...]:
 
 
 def prepare(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a foreign file's tensors in the layout of ``table``: older files lack the prefix and hold masks."""
-    result = {}
-    for name, tensor in tensors.items():
-        full = name if name.startswith(("transformer.", "lm_head.")) else f"transformer.{name}"
-        if not full.endswith((".attn.bias", ".attn.masked_bias")) and full != "lm_head.weight":
-            result[full] = tensor
-    return result
+    """Return a foreign file's tensors in the layout of ``table``: older files hold masks and lack the prefix."""
+    prefix = "" if any(name.startswith("transformer.") for name in tensors) else "transformer."
+    return {
+        prefix + name: tensor
+        for name, tensor in tensors.items()
+        if name != "lm_head.weight" and not name.endswith((".attn.bias", ".attn.masked_bias"))
+    }
 
 
 def to_config(settings: GPT2Settings, separator_id: int) -> dict[str, Any]:
@@ -75,6 +75,7 @@ def from_config(config: Mapping[str, Any]) -> GPT2Settings:
     read.require("scale_attn_weights", (True,), default=True)
     read.require("tie_word_embeddings", (True,), default=True)
     read.require("add_cross_attention", (False,), default=False)
+    read.require("quantization_config", (None,), default=None)
     return read.build(
         GPT2Settings,
         vocab_size=read.integer("vocab_size", 50257),

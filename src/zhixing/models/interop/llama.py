@@ -42,7 +42,7 @@ def table(settings: LlamaSettings) -> tuple[Rule, ...]:
 
 
 def prepare(tensors: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
-    """Return a foreign file's tensors in the layout of ``table``: a tied head or old rotary buffers are left out."""
+    """Return a foreign file's tensors in the layout of ``table``, without a tied head and old rotary tables."""
     return {
         name: tensor
         for name, tensor in tensors.items()
@@ -80,11 +80,14 @@ def to_config(settings: LlamaSettings, separator_id: int) -> dict[str, Any]:
 
 def from_config(config: Mapping[str, Any]) -> LlamaSettings:
     """Return the settings of a foreign Llama or Qwen3; what this family cannot do is refused by name."""
-    read = ConfigReader(config)
+    read, is_qwen3 = ConfigReader(config), config.get("model_type") == "qwen3"
     read.require("hidden_act", ("silu", "swish"), default="silu")
     read.require("attention_bias", (False,), default=False)
     read.require("mlp_bias", (False,), default=False)
     read.require("use_sliding_window", (False, None), default=False)
+    read.require_each("layer_types", ("full_attention",))
+    read.require("tie_word_embeddings", (False, True), default=False)
+    read.require("quantization_config", (None,), default=None)
     heads = read.integer("num_attention_heads", 32)
     return read.build(
         LlamaSettings,
@@ -94,21 +97,26 @@ def from_config(config: Mapping[str, Any]) -> LlamaSettings:
         layers=read.integer("num_hidden_layers", 32),
         heads=heads,
         key_value_heads=read.optional_integer("num_key_value_heads") or heads,
-        head_width=read.optional_integer("head_dim"),
+        head_width=read.optional_integer("head_dim") or (128 if is_qwen3 else None),
         inner_width=read.integer("intermediate_size", 11008),
         rotary_theta=_rotary_theta(config),
         norm_epsilon=read.number("rms_norm_eps", 1e-6),
-        query_key_norm=config.get("model_type") == "qwen3",
+        query_key_norm=is_qwen3,
         tied=bool(config.get("tie_word_embeddings", False)),
     )
 
 
 def _rotary_theta(config: Mapping[str, Any]) -> float:
-    """Read the base from where transformers 4 or 5 writes it; stretched positions are refused."""
-    parameters = config.get("rope_parameters") or config.get("rope_scaling") or {}
-    if not isinstance(parameters, Mapping):
-        parameters = {"rope_type": parameters}
-    kind = parameters.get("rope_type", parameters.get("type", "default"))
-    ConfigReader({"rope_type": kind}).require("rope_type", ("default",), default="default")
-    base = parameters.get("rope_theta", config.get("rope_theta", 10000.0))
-    return ConfigReader({"rope_theta": base}).number("rope_theta")
+    """Read the base from where transformers 5 or 4 writes it; stretched positions are refused."""
+    bases = [10000.0, config.get("rope_theta")]
+    for name in ("rope_parameters", "rope_scaling"):
+        parameters = config.get(name) or {}
+        if not isinstance(parameters, Mapping):
+            parameters = {"rope_type": parameters}
+        for field, value in parameters.items():
+            if field in ("rope_type", "type"):
+                ConfigReader({f"{name}.{field}": value}).require(f"{name}.{field}", ("default",), "default")
+            elif field != "rope_theta":
+                ConfigReader({f"{name}.{field}": value}).require(f"{name}.{field}", (None,), None)
+        bases.append(parameters.get("rope_theta"))
+    return ConfigReader({"rope_theta": [base for base in bases if base is not None][-1]}).number("rope_theta")

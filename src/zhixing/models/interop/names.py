@@ -1,6 +1,7 @@
-"""Reversible rules between our tensor names and another library's: the only place where foreign names are known.
+"""Reversible rules between our tensor names and another library's.
 
-A rule moves tensors in both directions; a table is a tuple of rules. ``{}`` in a name stands for a layer's number.
+The tables made of them are the only place where foreign names are known. A rule moves tensors in both
+directions; ``{}`` in a name stands for a layer's number.
 """
 
 from __future__ import annotations
@@ -11,14 +12,11 @@ from typing import Protocol
 
 from torch import Tensor, cat, split
 
-from zhixing.errors import ModelFolderError
-from zhixing.language import tr
-
 Tensors = dict[str, Tensor]
 
 
 class Rule(Protocol):
-    """One correspondence; each direction takes what it needs out of ``source`` and puts the result into ``target``."""
+    """One correspondence: each direction moves what it knows from ``source`` to ``target``."""
 
     def export(self, layer: str, source: Tensors, target: Tensors) -> None:
         """Ours to theirs."""
@@ -64,23 +62,10 @@ class Packed:
                 target[their.format(layer)] = part.contiguous()
 
     def load(self, layer: str, source: Tensors, target: Tensors) -> None:
-        """Theirs to ours."""
+        """Theirs to ours; nothing unless all parts are there."""
         names = [their.format(layer) for their in self.theirs]
-        present = [name for name in names if name in source]
-        if present and len(present) < len(names):
-            missing = ", ".join(sorted(set(names) - set(present)))
-            raise ModelFolderError(tr(f"weights are missing: {missing}", f"缺少权重：{missing}"))
-        if present:
-            parts = [source.pop(name) for name in names]
-            found = tuple(part.shape[0] for part in parts)
-            if found != self.rows:
-                raise ModelFolderError(
-                    tr(
-                        f"{', '.join(names)} have {found} rows; config.json asks for {self.rows}",
-                        f"{', '.join(names)} 的行数为 {found}，而 config.json 要求 {self.rows}",
-                    )
-                )
-            target[self.ours.format(layer)] = cat(parts)
+        if all(name in source for name in names):
+            target[self.ours.format(layer)] = cat([source.pop(name) for name in names])
 
 
 def to_theirs(table: Sequence[Rule], layers: int, ours: Mapping[str, Tensor]) -> Tensors:
@@ -95,9 +80,11 @@ def to_theirs(table: Sequence[Rule], layers: int, ours: Mapping[str, Tensor]) ->
 
 
 def to_ours(table: Sequence[Rule], layers: int, theirs: Mapping[str, Tensor]) -> Tensors:
-    """Return the other library's tensors under our names; what no rule knows keeps its name, to be refused later."""
+    """Return the other library's tensors under our names; ``theirs`` are exactly those that ``to_theirs`` makes."""
     source, target = dict(theirs), Tensors()
     for rule in table:
         for layer in range(layers):
             rule.load(str(layer), source, target)
-    return target | source
+    if source:
+        raise ValueError(f"no rule for {sorted(source)}")
+    return target

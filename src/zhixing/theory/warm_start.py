@@ -1,0 +1,47 @@
+"""Starting a decoder as a bigram model.
+
+A decoder whose residual branches write nothing yet is a bigram model of low rank: the next token's distribution after
+``v`` is ``softmax(W norm(E_v))``. Its two matrices can therefore be fitted to counts of pairs, without reading text,
+before the network is trained. The counts are smoothed by Kneser and Ney (1995), so that the fit does not learn chance.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def bigram_table(counts: Floats, discount: float) -> Floats:
+    """Return ``P(w | v)``, interpolated Kneser-Ney: ``max(c(vw) - d, 0) / c(v) + d N1+(v·) / c(v) · N1+(·w) / N1+(··)``.
+
+    ``counts``: (V, V), row ``v`` counts what follows ``v``; a row without counts becomes the continuation distribution.
+
+    >>> table = bigram_table(np.array([[0.0, 3.0], [1.0, 1.0]]), discount=0.5)
+    >>> table.round(4).tolist()
+    [[0.0556, 0.9444], [0.4167, 0.5833]]
+    """
+    seen = counts > 0
+    continuation = seen.sum(axis=0) / max(seen.sum(), 1)
+    total = counts.sum(axis=1, keepdims=True)
+    safe = np.maximum(total, 1)
+    discounted = np.maximum(counts - discount, 0) / safe
+    left = np.where(total > 0, discount * seen.sum(axis=1, keepdims=True) / safe, 1.0)
+    return discounted + left * continuation
+
+
+def bigram_fit_loss(embedding: Floats, head: Floats, table: Floats, share: Floats, epsilon: float) -> np.float64:
+    """Return ``-Σ_v share(v) Σ_w table(v, w) log softmax(head · norm(embedding_v))_w``, in nats.
+
+    ``embedding``: (N, D) rows of the contexts; ``head``: (V, D); ``table``: (N, V); ``share``: (N,), sums to one.
+
+    >>> zero = np.zeros((2, 4))
+    >>> float(bigram_fit_loss(np.ones((2, 4)), zero, np.full((2, 2), 0.5), np.full(2, 0.5), 1e-6).round(4))
+    0.6931
+    """
+    norm = np.sqrt((embedding**2).mean(axis=1, keepdims=True) + epsilon)
+    logits = embedding / norm @ head.T
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    return np.float64(-(share * (table * log_softmax).sum(axis=1)).sum())
