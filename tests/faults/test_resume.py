@@ -307,6 +307,21 @@ def test_stopped_at_awkward_places(
     assert weights(tmp_path / "run") == weights(straight)
 
 
+def test_stopped_around_the_warm_start(recipe: Recipe, ids: Path, tmp_path: Path) -> None:
+    warm = recipe.replace(warm_start=recipe.warm_start.replace(steps=3))
+    train(warm, tmp_path / "whole", ids_folder=ids, announce=False)
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
+        # a death in the warm start: only the untrained state is saved
+        monkeypatch.setattr(
+            "zhixing.pretraining.neural.start_as_bigram", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        train(warm, tmp_path / "before", ids_folder=ids, announce=False)
+    stop(warm, tmp_path / "after", ids, at_window(0))
+    for name in ("before", "after"):
+        resume(tmp_path / name)
+        assert weights(tmp_path / name) == weights(tmp_path / "whole")
+
+
 def test_stopped_and_resumed_again_and_again(
     straight: Path, recipe: Recipe, ids: Path, tmp_path: Path
 ) -> None:
@@ -471,7 +486,11 @@ def test_init_from_takes_the_weights_and_nothing_else(
     assert first["loss"] == pytest.approx(last["loss"], abs=0.5)
 
 
-def test_init_from_survives_a_stop(straight: Path, recipe: Recipe, ids: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("warm_steps", [0, 3])  # weights that were given are not fitted to pair counts
+def test_init_from_survives_a_stop(
+    straight: Path, recipe: Recipe, ids: Path, tmp_path: Path, warm_steps: int
+) -> None:
+    recipe = recipe.replace(warm_start=recipe.warm_start.replace(steps=warm_steps))
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(recipe, whole, ids_folder=ids, init_from=straight, announce=False)
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):

@@ -1,4 +1,4 @@
-"""Training a neural decoder from a recipe: sets up the task, connects the loop with files, publishes the model."""
+"""Training a neural decoder from a recipe: sets up the task and connects the loop with files."""
 
 from __future__ import annotations
 
@@ -115,6 +115,7 @@ class NeuralRun:
         self.task.optimizer.load_state(tree["optimizer"])
         restore_random_state(tree["random"])
         self.state = Progress(**saved["progress"])
+        self._initialised = saved["initialised"]
         first = self.state.position
         _log.info(
             tr(
@@ -147,6 +148,7 @@ class NeuralRun:
         tree = {"optimizer": self.task.optimizer.state(), "random": random_state()}
         tensors, skeleton = flatten_state(tree)
         state = {"tree": skeleton, "progress": asdict(self.state), "contract": self.contract()}
+        state["initialised"] = self._initialised
         self.checkpoints.save(self.state.step, {"training": tensors}, state, self.files())
 
     def files(self) -> dict[str, Content]:
@@ -267,13 +269,14 @@ class NeuralRun:
                 tr(
                     "training.validate_every: no text is held out to validate on; "
                     "give more text, raise text.validation_fraction, or set it to 0",
-                    "training.validate_every：没有可供验证的留出文本；请增加文本、提高 text.validation_fraction，或将其设为 0",
+                    "training.validate_every：没有可供验证的留出文本；"
+                    "请增加文本、提高 text.validation_fraction，或将其设为 0",
                 )
             )
 
 
 def _shape(settings: DecoderSettings) -> dict[str, Any]:
-    """Return what decides the weights' shapes and meaning, what the settings leave to be derived filled in."""
+    """Return what decides the weights' shapes and meaning, with what the settings leave open filled in."""
     whole = from_config(settings.family, to_config(settings, separator_id=0))
     return whole.model_dump(exclude={"dropout"})
 
@@ -309,7 +312,8 @@ def accepted_changes(saved: Mapping[str, Any], now: Mapping[str, Any], allow_cha
 def flops_per_token(settings: DecoderSettings) -> float:
     """Return the floating-point operations of forward and backward for one token of a full window.
 
-    Six per weight of every matrix product (Kaplan et al. 2020, section 2.1), and the causal half of attention's products.
+    Six per weight of every matrix product (Kaplan et al. 2020, section 2.1), and the causal half of
+    attention's products.
     """
     shape = settings.replace(vocab_size=settings.vocab_size or 2)
     embeddings = (shape.vocab_size or 0) * shape.width
@@ -329,7 +333,8 @@ def _sized(recipe: Recipe, vocab_size: int) -> LlamaSettings | GPT2Settings:
     if settings.vocab_size < vocab_size:
         raise ConfigError(
             tr(
-                f"model.vocab_size = {settings.vocab_size} is smaller than the tokenizer's {vocab_size}; leave it empty",
+                f"model.vocab_size = {settings.vocab_size} is smaller than the tokenizer's {vocab_size}; "
+                "leave it empty",
                 f"model.vocab_size = {settings.vocab_size} 小于分词器的 {vocab_size}；请留空",
             )
         )

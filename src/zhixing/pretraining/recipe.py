@@ -1,4 +1,4 @@
-"""The recipe: everything that decides a training run, from the text to the last checkpoint, in one typed tree."""
+"""The recipe: everything that decides a run, from the text to the last checkpoint, in one typed tree."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from zhixing.config import Settings, setting
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.settings import DataSettings
+from zhixing.language import tr
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
@@ -39,7 +40,12 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _warm_start_fits(self) -> Recipe:
         if self.warm_start.steps and not (isinstance(self.model, LlamaSettings) and not self.model.tied):
-            raise ValueError("warm_start.steps needs model.family llama with tied: false")
+            raise ValueError(
+                tr(
+                    "warm_start.steps needs model.family llama with tied: false",
+                    "warm_start.steps 需要 model.family 为 llama 且 tied: false",
+                )
+            )
         return self
 
 
