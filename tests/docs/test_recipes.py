@@ -1,0 +1,45 @@
+"""Every recipe loads, says what its fields mean, and the small GPT's is the quickstart's."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from zhixing.config import load_settings
+from zhixing.pretraining.recipe import Recipe
+
+ROOT = Path(__file__).parents[2]
+RECIPES = sorted((ROOT / "recipes").glob("*.yaml"))
+SCHEMA = "# yaml-language-server: $schema="
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_recipe_loads_and_is_named_like_its_file(path):
+    assert load_settings(Recipe, path).name == path.stem
+
+
+@pytest.mark.parametrize("path", [p for p in RECIPES if p.stem != "tiny-gpt"], ids=lambda path: path.stem)
+def test_recipe_begins_with_its_schema_and_explains_its_fields(path):
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith(SCHEMA)
+    assert (path.parent / lines[0].removeprefix(SCHEMA)).is_file()
+    silent = [line for line in lines[1:] if re.match(r"\s+\w+: \S", line) and "#" not in line]
+    # The family is named by the file; "kind" below optimizer and schedule is its own explanation.
+    assert [line for line in silent if line.split(":")[0].strip() not in ("family", "kind")] == []
+
+
+def test_every_recipe_has_a_tiny_variant():
+    names = {path.stem for path in RECIPES}
+    assert {f"tiny-{name}" for name in names if not name.startswith("tiny-")} <= names
+
+
+def test_gpt_recipe_is_the_quickstarts():
+    from zhixing.quickstart import gpt_recipe
+
+    assert load_settings(Recipe, ROOT / "recipes" / "gpt.yaml") == gpt_recipe()
+
+
+@pytest.mark.parametrize("members", [("gpt", "ngram", "mixture"), ("tiny-gpt", "tiny-ngram", "tiny-mixture")])
+def test_what_is_mixed_shares_text_and_tokenizer(members):
+    first, *others = (load_settings(Recipe, ROOT / "recipes" / f"{name}.yaml") for name in members)
+    assert all(other.text == first.text and other.tokenizer == first.tokenizer for other in others)
