@@ -13,7 +13,6 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from zhixing.config import digest, load_settings, to_yaml
 from zhixing.corpus.settings import TextSettings
@@ -21,16 +20,16 @@ from zhixing.data.windows import TokenWindows
 from zhixing.errors import ConfigError
 from zhixing.evaluation.run import evaluate
 from zhixing.evaluation.table import EvaluationReport
-from zhixing.generation.generate import generate
-from zhixing.generation.settings import GenerationSettings
 from zhixing.language import tr
+from zhixing.model_folder import MANIFEST_NAME
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.load import load
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
-from zhixing.pretraining.prepare import Ids, prepare_ids
+from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.run import RECIPE, resume, train, train_ngram_on
+from zhixing.pretraining.samples import draw_samples
 from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.metrics import read_metrics
@@ -114,7 +113,7 @@ def _of(recipe: Recipe, name: str, model: NgramSettings | MixtureSettings) -> Re
 
 def same_text(folder: Path, gpt: Path, recipe: Recipe, ids: Ids) -> None:
     """Train a 5-gram on exactly the windows that the GPT has seen."""
-    if (folder / "config.json").exists():
+    if (folder / MANIFEST_NAME).exists():
         return
     seen = load(gpt).facts
     assert isinstance(recipe.model, LlamaSettings)
@@ -134,7 +133,7 @@ def _stage(folder: Path, recipe: Recipe, ids_folder: Path) -> None:
                     f"{folder} 由其他文本或设置生成；请另选 --out 或将其删除",
                 )
             )
-        if not (folder / "config.json").exists():
+        if not (folder / MANIFEST_NAME).exists():
             resume(folder)
         return
     _log.info(tr(f"— {recipe.name} —", f"— {recipe.name} —"))
@@ -143,17 +142,11 @@ def _stage(folder: Path, recipe: Recipe, ids_folder: Path) -> None:
 
 def _samples(out: Path, ids: Ids, seed: int) -> list[Sample]:
     """Let the GPT and the mixture continue the beginnings of held-out documents."""
-    shards, tokenizer = ids.prepared.validation, ids.tokenizer
-    prompts = []
-    for index in range(min(2, shards.document_count)):
-        prompts.append(tokenizer.decode(shards.document(index)[1:33]))
-    settings = GenerationSettings(max_new_tokens=120, temperature=0.8, top_p=0.95, seed=seed)
-    samples = []
-    for name in ("gpt", "mixture"):
-        loaded = load(out / name)
-        for prompt, result in zip(prompts, generate(loaded.model, tokenizer, prompts, settings), strict=True):
-            samples.append(Sample(name, prompt, result.text))
-    return samples
+    return [
+        sample
+        for name in ("gpt", "mixture")
+        for sample in draw_samples(name, load(out / name).model, ids, seed)
+    ]
 
 
 def _commands(out: Path) -> dict[str, str]:
@@ -180,20 +173,3 @@ def _report(result: QuickstartResult, recipe: Recipe, ids: Ids) -> None:
     (out / "quickstart.json").write_text(
         json.dumps(result.evaluation.as_dict(), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
     )
-
-
-def data_card(ids: Ids) -> dict[str, Any]:
-    """Return what is known of the text: counts of both splits, and what reading found."""
-    both = {"train": ids.prepared.train, "validation": ids.prepared.validation}
-    return {
-        **{
-            name: {
-                "documents": shards.document_count,
-                "tokens": shards.token_count,
-                "text_bytes": shards.text_bytes,
-                "digest": shards.digest,
-            }
-            for name, shards in both.items()
-        },
-        "reading": ids.prepared.report.to_dict(),
-    }

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from zhixing.config import digest
 from zhixing.corpus.document import is_validation, split_point
+from zhixing.corpus.find import find_files
 from zhixing.corpus.reader import documents
+from zhixing.corpus.report import ReadReport
 from zhixing.data.prepare import Prepared, prepare
 from zhixing.language import tr
 from zhixing.model_folder import read_json, write_folder
+from zhixing.models.save import companion_files
 from zhixing.pretraining.recipe import Recipe
 from zhixing.tokenizers.load import load_tokenizer
 from zhixing.tokenizers.protocol import Tokenizer
@@ -50,16 +56,31 @@ def prepare_ids(recipe: Recipe, folder: Path) -> Ids:
 
 def prepare_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
     """Return the recipe's tokenizer, trained on the training documents only, or the one made before."""
-    made_from = digest(recipe.text) + digest(recipe.tokenizer)
+    files = find_files(recipe.text.paths, ReadReport())
+    inputs = [digest(recipe.text), digest(recipe.tokenizer), [file.identity for file in files]]
+    made_from = hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogateescape")).hexdigest()
     record = folder / "made_from.json"
     if record.exists() and read_json(folder, record.name) == {"digest": made_from}:
         _log.info(tr(f"{folder}: the tokenizer is there already", f"{folder}：分词器已存在"))
         return load_tokenizer(folder)
     point = split_point(recipe.text.validation_fraction)
-    texts = (d.text for d in documents(recipe.text, announce=False) if not is_validation(d, point))
-    tokenizer = train_tokenizer(recipe.tokenizer, texts)
-    from zhixing.models.save import companion_files
-
-    files = companion_files(tokenizer) | {record.name: f'{{"digest": "{made_from}"}}'}
-    write_folder(folder, files, facts={}, replace=True)
+    read = documents(recipe.text, files=files, announce=False)
+    tokenizer = train_tokenizer(recipe.tokenizer, (d.text for d in read if not is_validation(d, point)))
+    contents = companion_files(tokenizer) | {record.name: f'{{"digest": "{made_from}"}}'}
+    write_folder(folder, contents, facts={}, replace=True)
     return tokenizer
+
+
+def data_card(ids: Ids) -> dict[str, Any]:
+    """Return what is known of the text: counts of both splits, and what reading found."""
+    splits = {"train": ids.prepared.train, "validation": ids.prepared.validation}
+    counts = {
+        name: {
+            "documents": shards.document_count,
+            "tokens": shards.token_count,
+            "text_bytes": shards.text_bytes,
+            "digest": shards.digest,
+        }
+        for name, shards in splits.items()
+    }
+    return {**counts, "reading": ids.prepared.report.to_dict()}

@@ -21,9 +21,10 @@ from zhixing.model_folder.durable import replace_file
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramModel, NgramSettings
 from zhixing.models.save import companion_files, mixture_files, ngram_files
-from zhixing.pretraining.prepare import Ids, prepare_ids
+from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
+from zhixing.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from zhixing.pretraining.neural import NeuralRun
@@ -193,8 +194,28 @@ def _finish(neural: NeuralRun) -> TrainResult:
     """Train to the end, publish the model, remove the state of the run."""
     neural.train()
     _publish(neural.recipe, neural.folder, neural.files(), neural.facts())
+    _report(neural)
     shutil.rmtree(neural.folder / STATE, ignore_errors=True)
     return TrainResult(neural.folder, neural.facts())
+
+
+def _report(neural: NeuralRun) -> None:
+    from zhixing.models.neural import NeuralLanguageModel
+    from zhixing.pretraining.samples import draw_samples
+    from zhixing.training.report import write_report
+
+    recipe, ids, folder = neural.recipe, neural.ids, neural.folder
+    model = NeuralLanguageModel(neural.decoder)
+    write_report(
+        folder / "report.html",
+        title=recipe.name,
+        recipe=to_yaml(recipe),
+        metrics=read_metrics(folder),
+        facts=neural.facts(),
+        data_card=data_card(ids),
+        samples=draw_samples(recipe.name, model, ids, recipe.seed),
+        commands={"serve": f"zhixing serve {folder}"},
+    )
 
 
 def _train_counted(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
