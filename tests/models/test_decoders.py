@@ -94,9 +94,7 @@ def test_a_restored_model_owns_its_weights_and_draws_no_random_numbers(settings,
     for tensor in theirs.values():
         tensor.zero_()
     ids = torch.tensor([[3, 1, 4, 1, 5]])
-    torch.testing.assert_close(
-        again(ids), restore_decoder(settings, export_tensors(again, settings), "x")(ids)
-    )
+    torch.testing.assert_close(again(ids), restore_decoder(settings, export_tensors(again, settings), "x")(ids))
     assert all((weights != 0).any() for weights in again.parameters())
 
 
@@ -160,6 +158,4 @@ def test_absurd_numbers_end_at_once(module, settings):
 
 def test_a_gpt2_file_with_and_without_prefix_at_once():
     theirs = export_tensors(build_decoder(GPT2_SHAPE), GPT2_SHAPE)
-    assert "not part of the model: wte.weight" in refused(
-        GPT2_SHAPE, theirs | {"wte.weight": torch.zeros(30, 8)}
-    )
+    assert "not part of the model: wte.weight" in refused(GPT2_SHAPE, theirs | {"wte.weight": torch.zeros(30, 8)})

@@ -85,6 +85,4 @@ def test_the_vocabulary_must_be_known():
 
 
 def test_presets():
-    assert PRESETS["gpt2"].heads == 12 and all(
-        isinstance(preset, GPT2Settings) for preset in PRESETS.values()
-    )
+    assert PRESETS["gpt2"].heads == 12 and all(isinstance(preset, GPT2Settings) for preset in PRESETS.values())

@@ -104,9 +104,7 @@ def test_a_family_that_is_none_names_all(tmp_path, value):
 
 def test_a_tokenizer_with_more_ids_than_the_model(tmp_path):
     small = GPT2.replace(vocab_size=200)
-    with pytest.raises(
-        ModelFolderError, match=f"tokenizer has {TOKENIZER.vocab_size} ids, the model only 200"
-    ):
+    with pytest.raises(ModelFolderError, match=f"tokenizer has {TOKENIZER.vocab_size} ids, the model only 200"):
         load(write(tmp_path / "model", small))
 
 

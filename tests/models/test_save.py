@@ -125,9 +125,7 @@ def test_a_mixture_of_a_mixture(tmp_path):
 
 
 def test_a_member_that_is_no_model(tmp_path):
-    model = MixtureModel(
-        [load_model(write_decoder(tmp_path / "a")), load_model(write_ngram(tmp_path / "b"))], GATE
-    )
+    model = MixtureModel([load_model(write_decoder(tmp_path / "a")), load_model(write_ngram(tmp_path / "b"))], GATE)
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileNotFoundError):
         mixture_files(model, [tmp_path / "a", tmp_path / "empty"])

@@ -32,9 +32,7 @@ def test_causal(heads, groups, length):
     query, key, value = _draw(heads, groups, length, length)
     mask = torch.from_numpy(theory.causal_mask(length, length))
     expected = _softmax_attention(query, key, value, mask)
-    torch.testing.assert_close(
-        attend(query, key, value, causal=True).double(), expected, atol=1e-5, rtol=1e-4
-    )
+    torch.testing.assert_close(attend(query, key, value, causal=True).double(), expected, atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("heads, groups", [(4, 4), (4, 2), (6, 1)])

@@ -44,9 +44,7 @@ def test_the_next_token_overwrites_padding():
     new = torch.randn(LAYERS, 2, 2, HEADS, 1, WIDTH, generator=torch.Generator().manual_seed(9))
     for layer in range(LAYERS):
         keys, values = cache.write(layer, new[layer, 0], new[layer, 1], cache.lengths[:, None])
-        assert keys.shape[2] == values.shape[2] == 4, (
-            "what is returned reaches to the longest row's new token"
-        )
+        assert keys.shape[2] == values.shape[2] == 4, "what is returned reaches to the longest row's new token"
     cache.lengths = cache.lengths + 1
     _check(cache, [torch.cat([row, new[:, :, index]], dim=3) for index, row in enumerate(rows)])
 

@@ -20,9 +20,7 @@ def _single(array):
 
 def test_gelu_feed_forward():
     block = GeluFeedForward(12, 20)
-    inner = networks.gelu_tanh(
-        networks.affine(X, _numbers(block.expand.weight).T, _numbers(block.expand.bias))
-    )
+    inner = networks.gelu_tanh(networks.affine(X, _numbers(block.expand.weight).T, _numbers(block.expand.bias)))
     expected = networks.affine(inner, _numbers(block.contract.weight).T, _numbers(block.contract.bias))
     np.testing.assert_allclose(_numbers(block(_single(X))), expected, atol=1e-5)
 

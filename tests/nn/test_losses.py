@@ -24,13 +24,9 @@ def _inputs(seed=0, dtype=torch.float32):
 def test_plain_is_the_formula(weighted):
     hidden, weight, targets, weights = _inputs()
     logits = (hidden @ weight.T).detach()
-    rows = [
-        theory.cross_entropy(logits[i : i + 1].double().numpy(), targets[i : i + 1].numpy()) for i in range(N)
-    ]
+    rows = [theory.cross_entropy(logits[i : i + 1].double().numpy(), targets[i : i + 1].numpy()) for i in range(N)]
     expected = float(np.dot(rows, weights.numpy() if weighted else np.ones(N)))
-    assert cross_entropy_sum(logits, targets, weights if weighted else None).item() == pytest.approx(
-        expected, rel=1e-5
-    )
+    assert cross_entropy_sum(logits, targets, weights if weighted else None).item() == pytest.approx(expected, rel=1e-5)
 
 
 @pytest.mark.parametrize("rows", [1, 5, 36, 37, 38, 512])

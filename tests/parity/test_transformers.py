@@ -39,9 +39,7 @@ OURS = {
     "llama-grouped": LlamaSettings(
         **OURS_SHAPE, inner_width=40, key_value_heads=1, query_key_norm=False, rotary_theta=500.0
     ),
-    "llama-wide-heads": LlamaSettings(
-        **OURS_SHAPE, inner_width=48, head_width=12, query_key_norm=False, tied=True
-    ),
+    "llama-wide-heads": LlamaSettings(**OURS_SHAPE, inner_width=48, head_width=12, query_key_norm=False, tied=True),
 }
 
 THEIRS_SHAPE = {
@@ -55,9 +53,7 @@ THEIRS_SHAPE = {
 
 
 def gpt2(**fields):
-    config = transformers.GPT2Config(
-        vocab_size=V, n_positions=CONTEXT, n_embd=32, n_layer=2, n_head=4, **fields
-    )
+    config = transformers.GPT2Config(vocab_size=V, n_positions=CONTEXT, n_embd=32, n_layer=2, n_head=4, **fields)
     return transformers.GPT2LMHeadModel(config)
 
 
@@ -356,9 +352,7 @@ def test_another_family_is_refused(tokenizer, tmp_path):
 
 
 def test_a_head_of_another_task_is_refused(tokenizer, tmp_path):
-    config = transformers.GPT2Config(
-        vocab_size=V, n_positions=8, n_embd=8, n_layer=1, n_head=2, pad_token_id=0
-    )
+    config = transformers.GPT2Config(vocab_size=V, n_positions=8, n_embd=8, n_layer=1, n_head=2, pad_token_id=0)
     folder = write_there(transformers.GPT2ForSequenceClassification(config), tmp_path / "model", tokenizer)
     with pytest.raises(Exception, match=r"not part of the model: .*score\.weight"):
         load(folder)

@@ -55,9 +55,7 @@ def export_tensors(module: nn.Module, settings: DecoderSettings) -> dict[str, Te
     return to_theirs(_table(settings), settings.layers, ours)
 
 
-def restore_decoder(
-    settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str
-) -> gpt2.GPT2 | llama.Llama:
+def restore_decoder(settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str) -> gpt2.GPT2 | llama.Llama:
     """Return a model with the given weights; no random weights are drawn for it.
 
     Raises:
@@ -66,7 +64,7 @@ def restore_decoder(
     if settings.layers > len(tensors):
         raise ModelFolderError(
             tr(
-                f"{where}: config.json asks for {settings.layers} layers, but there are {len(tensors)} tensors",
+                f"{where}: config.json asks for {settings.layers} layers, the file has {len(tensors)} tensors",
                 f"{where}：config.json 要求 {settings.layers} 层，却只有 {len(tensors)} 个张量",
             )
         )
@@ -76,10 +74,8 @@ def restore_decoder(
     return module
 
 
-def load_tensors(
-    module: nn.Module, settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str
-) -> None:
-    """Put weights with Hugging Face names into ``module``; every tensor must fit, none may be left over.
+def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str) -> None:
+    """Put weights with Hugging Face names into ``module``: every tensor must fit, none may be left over.
 
     The module's own tensors keep their identity, except those of a module without memory (on the meta
     device).
@@ -93,9 +89,7 @@ def load_tensors(
         prepared = llama_exchange.prepare(tensors, tied=settings.tied)
     table, new = _table(settings), next(module.parameters()).is_meta
     shapes = {name: tensor.to("meta") for name, tensor in module.state_dict().items()}
-    check_tensor_names(
-        tensor_shapes(to_theirs(table, settings.layers, shapes)), tensor_shapes(prepared), where
-    )
+    check_tensor_names(tensor_shapes(to_theirs(table, settings.layers, shapes)), tensor_shapes(prepared), where)
     ours = to_ours(table, settings.layers, prepared)
     weights = {name: tensor.to(torch.float32, copy=new) for name, tensor in ours.items()}
     module.load_state_dict(weights, assign=new)

@@ -1,7 +1,7 @@
 """Which module holds a family, found by the name in ``config.json``; no registry to keep in step.
 
-A neural family has a module ``zhixing.models.<family>`` and a module ``zhixing.models.interop.<family>`` of the same
-name; several names of another library may mean one family of ours.
+A neural family has a module ``zhixing.models.<family>`` and a module ``zhixing.models.interop.<family>`` of
+the same name; several names of another library may mean one family of ours.
 """
 
 from __future__ import annotations

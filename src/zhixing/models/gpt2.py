@@ -1,9 +1,11 @@
-"""GPT-2 (Radford et al. 2019): the Transformer decoder of Vaswani et al. 2017 with layer norm before each part,
-learned positions, a GELU feed-forward block, biases, and an output head that shares the token embedding.
+"""GPT-2 (Radford et al. 2019): the Transformer decoder of Vaswani et al. 2017 with layer norm before each
+part, learned positions, a GELU feed-forward block, biases, and an output head that shares the token
+embedding.
 
-What differs here from the published code: weight matrices are stored (out, in) as everywhere else in this project
-(GPT-2's files hold them transposed; ``interop`` turns them), and dropout acts on embeddings and residual branches
-only: on the attention weights it would leave the fused kernel and cost a third of the speed.
+What differs here from the published code: weight matrices are stored (out, in) as everywhere else in this
+project (GPT-2's files hold them transposed; ``interop`` turns them), and dropout acts on embeddings and
+residual branches only: on the attention weights it would leave the fused kernel and cost a third of the
+speed.
 """
 
 from __future__ import annotations
@@ -102,7 +104,7 @@ class GPT2(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """Draw new weights as GPT-2 does: N(0, 0.02), residual writers divided by ``sqrt(2 layers)``, biases zero."""
+        """Draw weights as GPT-2: N(0, 0.02), residual writers over ``sqrt(2 layers)``, biases zero."""
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=0.02)

@@ -7,8 +7,9 @@
 - no biases;
 - optionally a norm on queries and keys (Henry et al. 2020), which makes the layout that of Qwen3.
 
-What differs here from the published models: query, key and value are one matrix product, gate and up another; the
-parts that write into the residual stream start at zero, so a new model starts as a bigram model of its embeddings.
+What differs here from the published models: query, key and value are one matrix product, gate and up
+another; the parts that write into the residual stream start at zero, so a new model starts as a bigram model
+of its embeddings.
 """
 
 from __future__ import annotations
@@ -42,7 +43,9 @@ class LlamaSettings(Settings):
     inner_width: int = setting(704, "F, inner width of the feed-forward block", "F，前馈层内宽", ge=1)
     rotary_theta: float = setting(10000.0, "base of the rotary wavelengths", "旋转位置波长的底数", gt=1)
     norm_epsilon: float = setting(1e-6, "added to the mean square", "加在均方上的小量", gt=0)
-    query_key_norm: bool = setting(True, "RMS norm on queries and keys (Qwen3 layout)", "对查询与键作 RMS 归一（Qwen3 布局）")
+    query_key_norm: bool = setting(
+        True, "RMS norm on queries and keys (Qwen3 layout)", "对查询与键作 RMS 归一（Qwen3 布局）"
+    )
     tied: bool = setting(False, "output head shares the embedding", "输出头与词嵌入共享权重")
     dropout: float = setting(0.0, "on embeddings and residual branches", "作用于嵌入与残差支路", ge=0, lt=1)
 
@@ -137,7 +140,7 @@ class Llama(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """Draw new weights: unit embeddings, ``0.7 / sqrt(D)`` inside, zero for whatever writes to the residual stream."""
+        """Draw weights: unit embeddings, ``0.7 / sqrt(D)`` inside, zero for what writes to the residual."""
         width = self.settings.width
         nn.init.normal_(self.token_embedding.weight, std=0.02 if self.settings.tied else 1.0)
         if self.head is not None:

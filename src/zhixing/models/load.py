@@ -61,7 +61,11 @@ def load(path: str | Path, device: str = "cpu") -> Loaded:
         )
     manifest = read_manifest(folder)
     return Loaded(
-        model, tokenizer, load_chat_template(folder, tokenizer), folder, dict(manifest.facts) if manifest else {}
+        model,
+        tokenizer,
+        load_chat_template(folder, tokenizer),
+        folder,
+        dict(manifest.facts) if manifest else {},
     )
 
 
@@ -110,9 +114,7 @@ def _load_neural(family: str, folder: Path, config: dict[str, Any], device: str)
 
 def _weights_folder(path: Path) -> Path:
     if not path.is_dir():
-        raise ModelFolderError(
-            tr(f"there is no model folder at {path}", f"{path} 处没有模型文件夹")
-        )
+        raise ModelFolderError(tr(f"there is no model folder at {path}", f"{path} 处没有模型文件夹"))
     if (path / "config.json").exists():
         return path
     steps = [step for step in (path / "training_state").glob("step-*") if (step / MANIFEST_NAME).exists()]

@@ -74,7 +74,8 @@ class NeuralLanguageModel:
             raise ContextLengthError(longest, self.context_length)
         with torch.inference_mode():
             hidden = self._decoder(self._tensor(ids), cache=state, lengths=real)
-            last = hidden[:, -1] if real is None else hidden[torch.arange(batch, device=real.device), real - 1]
+            rows = torch.arange(batch, device=hidden.device)
+            last = hidden[:, -1] if real is None else hidden[rows, real - 1]
             logits = (last @ self._decoder.head_weight.T).float()
             return torch.log_softmax(logits, dim=-1).cpu().numpy(), state
 

@@ -23,7 +23,8 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
 
     Args:
         query: (B, H, T, E).
-        key: (B, G, S, E), ``G`` dividing ``H``: a key-value head serves ``H / G`` query heads (Ainslie et al. 2023).
+        key: (B, G, S, E), ``G`` dividing ``H``: a key-value head serves ``H / G`` query heads (Ainslie et al.
+            2023).
         value: (B, G, S, E).
         mask: boolean, broadcastable to (B, 1, T, S), True where a query may look; None: everywhere.
         causal: query ``t`` sees keys ``0 .. t`` (``T == S``; not together with a mask).
@@ -46,7 +47,7 @@ def document_mask(documents: Tensor) -> Tensor:
 
 
 def cache_mask(positions: Tensor, slots: int) -> Tensor:
-    """Return the (B, 1, T, slots) mask that lets a query at each of the (B, T) positions see slots up to its own."""
+    """Return the (B, 1, T, slots) mask by which queries at (B, T) positions see slots up to their own."""
     slot = torch.arange(slots, device=positions.device)
     return (slot <= positions[:, :, None]).unsqueeze(1)
 

@@ -1,7 +1,8 @@
 """The keys and values of everything read so far: what lets a decoder read each token once.
 
-Row ``b`` holds ``lengths[b]`` tokens in slots ``0 .. lengths[b] - 1``, so a token's slot is its position. Rows of
-different lengths share a batch without left padding: what lies beyond a row's length is masked and later overwritten.
+Row ``b`` holds ``lengths[b]`` tokens in slots ``0 .. lengths[b] - 1``, so a token's slot is its position.
+Rows of different lengths share a batch without left padding: what lies beyond a row's length is masked and
+later overwritten.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Dropout (Srivastava et al. 2014) whose mask costs little to draw on a CPU.
 
-torch draws one Bernoulli number per element, serially: a fifth of a training step. Here one call fills a buffer with
-random 64-bit words, and each of their bytes decides one element, so the mask costs an eighth of the draws. The
-probability is therefore rounded to a multiple of 1/256; ``rounded_probability`` says to what, and the scale of the
-kept elements uses the rounded value, so the expectation stays exact.
+torch draws one Bernoulli number per element, serially: a fifth of a training step. Here one call fills a
+buffer with random 64-bit words, and each of their bytes decides one element, so the mask costs an eighth of
+the draws. The probability is therefore rounded to a multiple of 1/256; ``rounded_probability`` says to what,
+and the scale of the kept elements uses the rounded value, so the expectation stays exact.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from torch import nn
 class PackedLinear(nn.Linear):
     """A linear map whose output is the concatenation of several maps' outputs.
 
-    ``sections`` are their output widths. One product is faster; whoever treats the maps one by one (an optimizer that
-    orthogonalises, a table of names) finds where each begins.
+    ``sections`` are their output widths. One product is faster; whoever treats the maps one by one (an
+    optimizer that orthogonalises, a table of names) finds where each begins.
     """
 
     def __init__(self, width: int, sections: Sequence[int], bias: bool = True) -> None:

@@ -1,4 +1,4 @@
-"""Losses as pure functions of logits and targets: sums, never means, so that the caller can divide by a global count."""
+"""Losses as pure functions of logits and targets: sums, so that the caller can divide by a global count."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def cross_entropy_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = 
 
 
 class _ChunkedHead(torch.autograd.Function):
-    """Output head and cross-entropy by rows, gradients computed on the way, so that (N, V) logits never exist.
+    """Output head and cross-entropy by rows, gradients on the way, so that (N, V) logits never exist.
 
-    The loss is a scalar, so its gradient with respect to hidden states and weight is known up to the one factor that
-    ``backward`` receives: each chunk's logits are used and forgotten.
+    The loss is a scalar, so its gradient with respect to hidden states and weight is known up to the one
+    factor that ``backward`` receives: each chunk's logits are used and forgotten.
     """
 
     @staticmethod

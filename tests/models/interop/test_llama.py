@@ -34,17 +34,11 @@ def test_the_family_there_depends_on_the_norm():
 def test_absent_fields_are_what_transformers_takes_them_for():
     llama = from_config({"model_type": "llama", "vocab_size": 30})
     assert (llama.groups, llama.per_head, llama.context_length) == (32, 128, 2048)
-    qwen3 = from_config(
-        {"model_type": "qwen3", "vocab_size": 30, "hidden_size": 1024, "num_attention_heads": 16}
-    )
+    qwen3 = from_config({"model_type": "qwen3", "vocab_size": 30, "hidden_size": 1024, "num_attention_heads": 16})
     assert qwen3.per_head == 128 and qwen3.query_key_norm
 
 
-BASE = {
-    name: value
-    for name, value in to_config(SETTINGS, 0).items()
-    if name not in ("rope_theta", "rope_parameters")
-}
+BASE = {name: value for name, value in to_config(SETTINGS, 0).items() if name not in ("rope_theta", "rope_parameters")}
 
 
 @pytest.mark.parametrize(
@@ -105,9 +99,7 @@ def test_what_it_cannot_be_is_refused_by_name(field, value):
         from_config(to_config(SETTINGS, 0) | {field: value})
 
 
-@pytest.mark.parametrize(
-    "field, value", [("num_key_value_heads", 3), ("head_dim", 3), ("num_hidden_layers", 0)]
-)
+@pytest.mark.parametrize("field, value", [("num_key_value_heads", 3), ("head_dim", 3), ("num_hidden_layers", 0)])
 def test_impossible_numbers(field, value):
     with pytest.raises(ModelFolderError, match=r"config\.json"):
         from_config(to_config(SETTINGS, 0) | {field: value})

@@ -35,7 +35,7 @@ def table(settings: GPT2Settings) -> tuple[Rule, ...]:
 
 
 def prepare(tensors: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a foreign file's tensors in the layout of ``table``: older files hold masks and lack the prefix."""
+    """Return a foreign file's tensors as ``table`` has them: older files hold masks and lack the prefix."""
     prefix = "" if any(name.startswith("transformer.") for name in tensors) else "transformer."
     return {
         prefix + name: tensor

@@ -42,7 +42,7 @@ def table(settings: LlamaSettings) -> tuple[Rule, ...]:
 
 
 def prepare(tensors: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
-    """Return a foreign file's tensors in the layout of ``table``, without a tied head and old rotary tables."""
+    """Return a foreign file's tensors as ``table`` has them: no tied head, no rotary tables of old files."""
     return {
         name: tensor
         for name, tensor in tensors.items()

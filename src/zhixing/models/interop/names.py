@@ -80,7 +80,7 @@ def to_theirs(table: Sequence[Rule], layers: int, ours: Mapping[str, Tensor]) ->
 
 
 def to_ours(table: Sequence[Rule], layers: int, theirs: Mapping[str, Tensor]) -> Tensors:
-    """Return the other library's tensors under our names; ``theirs`` are exactly those that ``to_theirs`` makes."""
+    """Return the other library's tensors under our names; every one must have a rule."""
     source, target = dict(theirs), Tensors()
     for rule in table:
         for layer in range(layers):
