@@ -44,9 +44,7 @@ def test_sums_to_one_in_every_context(order: int, documents: int) -> None:
     model = NgramModel.fit(text_ids(documents), 257, SEPARATOR, order)
     rng = np.random.default_rng(0)
     seen = text_ids(200)[:600].reshape(-1, 6)
-    contexts = np.concatenate([seen, rng.integers(0, 257, (50, 6)), np.full((1, 6), SEPARATOR)]).astype(
-        np.int64
-    )
+    contexts = np.concatenate([seen, rng.integers(0, 257, (50, 6)), np.full((1, 6), SEPARATOR)]).astype(np.int64)
     log_probs, _ = model.next_log_probs(contexts, model.initial_state(len(contexts)))
     assert np.isfinite(log_probs).all()
     np.testing.assert_allclose(np.exp(log_probs.astype(np.float64)).sum(1), 1, atol=1e-6)
@@ -77,9 +75,7 @@ def test_padded_batch_equals_rows(model: NgramModel) -> None:
         assert not scores[i, len(ids) - 1 :].any()
     together, _ = model.next_log_probs(batch, model.initial_state(3), lengths)
     for i, ids in enumerate(rows):
-        np.testing.assert_array_equal(
-            together[i], model.next_log_probs(ids[None], model.initial_state(1))[0][0]
-        )
+        np.testing.assert_array_equal(together[i], model.next_log_probs(ids[None], model.initial_state(1))[0][0])
 
 
 def test_states_are_kept_and_joined(model: NgramModel) -> None:
@@ -250,3 +246,11 @@ def test_arpa_names_are_checked(tmp_path: pathlib.Path, model: NgramModel) -> No
     for names in (["a"] * 257, [f"{i} x" for i in range(257)], [str(i) for i in range(256)]):
         with pytest.raises(DataError):
             to_arpa(model, tmp_path / "model.arpa", names)
+
+
+def test_no_context_reaches_into_the_row_before():
+    text = np.random.default_rng(3).choice([1, 2, 3, 0], size=400)
+    model = NgramModel.fit([text], vocab_size=9, separator_id=0, order=5)
+    rows = np.random.default_rng(4).integers(1, 9, (6, 7))
+    alone = np.concatenate([model.score(row[None]) for row in rows])
+    np.testing.assert_array_equal(model.score(rows), alone)

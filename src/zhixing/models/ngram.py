@@ -143,9 +143,7 @@ class NgramModel:
         """Return one state whose rows are those of all the given states, in order."""
         return NgramState(np.concatenate([state.ids for state in states]))
 
-    def next_log_probs(
-        self, ids: Ids, state: NgramState, lengths: Ids | None = None
-    ) -> tuple[LogProbs, NgramState]:
+    def next_log_probs(self, ids: Ids, state: NgramState, lengths: Ids | None = None) -> tuple[LogProbs, NgramState]:
         """Return (B, V) natural log-probabilities of what follows ``ids``, and the new state."""
         log_probs, _, state = self.next_with_order(ids, state, lengths)
         return log_probs, state
@@ -278,8 +276,7 @@ class NgramModel:
         for n, (table, index) in enumerate(zip(self.tables, self._indexes, strict=True), start=2):
             contexts = np.empty_like(ids)
             contexts[0], contexts[1:] = -1, nodes[:-1]
-            if n == 2:
-                contexts[firsts] = -1
+            contexts[firsts] = -1  # no n-gram reaches back into the row before
             known = np.flatnonzero(contexts >= 0)
             contexts = contexts.take(known)
             found, values = index.find(contexts * self.vocab_size + ids.take(known))
@@ -315,9 +312,7 @@ def _restore(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> NgramMo
             _check_followers(n, found["starts"], found["words"], contexts)
             tables.append(OrderTable(**{"backoffs": np.zeros(0, np.float32), **found}))
         contexts = count
-    return NgramModel(
-        tensors["1.probs"], tensors["1.backoffs"], tables, separator, config.get("discounts", ())
-    )
+    return NgramModel(tensors["1.probs"], tensors["1.backoffs"], tables, separator, config.get("discounts", ()))
 
 
 def _tensor_names(n: int, order: int) -> list[str]:
@@ -327,11 +322,7 @@ def _tensor_names(n: int, order: int) -> list[str]:
 
 def _whole(config: Mapping[str, Any], name: str) -> int:
     value = config.get(name)
-    if (
-        not isinstance(value, int)
-        or isinstance(value, bool)
-        or not (1 if name != "separator_id" else 0) <= value
-    ):
+    if not isinstance(value, int) or isinstance(value, bool) or not (1 if name != "separator_id" else 0) <= value:
         raise _wrong(f"config.json: {name}", f"is {value!r}, not a whole number", f"为 {value!r}，不是整数")
     return value
 
@@ -356,9 +347,7 @@ def _check_followers(n: int, starts: Array, words: Array, contexts: int) -> None
     """Raise unless ``starts`` cuts ``words`` into one rising slice per context."""
     whole = len(starts) == contexts + 1 and starts[0] == 0 and starts[-1] == len(words)
     if not whole or np.any(starts[1:] < starts[:-1]):
-        raise _wrong(
-            f"{n}.starts", "does not divide the n-grams among the contexts", "未能将 n 元组分给各上下文"
-        )
+        raise _wrong(f"{n}.starts", "does not divide the n-grams among the contexts", "未能将 n 元组分给各上下文")
     falls = np.flatnonzero(words[1:] <= words[:-1]) + 1
     if len(falls) and not np.isin(falls, starts).all():
         raise _wrong(f"{n}.words", "is not sorted within its contexts", "在上下文内未排序")
