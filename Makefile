@@ -11,7 +11,7 @@ quickstart: $(READY)  ## the main job on the Python standard library's own text
 	$(BIN)/zhixing quickstart --minutes $(MINUTES)
 
 test: $(READY)  ## the whole suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 setup: $(READY)  ## the environment with everything the tests need
 

@@ -58,7 +58,10 @@ def main() -> None:
             text = Path(scratch) / f"text-{megabytes}"
             write_text(text, megabytes)
             peaks[megabytes] = peak_mib(text, Path(scratch) / f"run-{megabytes}")
-            print(json.dumps({"benchmark": "memory", "text_mb": megabytes, "peak_mib": round(peaks[megabytes])}), flush=True)
+            print(
+                json.dumps({"benchmark": "memory", "text_mb": megabytes, "peak_mib": round(peaks[megabytes])}),
+                flush=True,
+            )
     ratio = peaks[arguments.large_mb] / peaks[arguments.small_mb]
     print(json.dumps({"benchmark": "memory", "ratio": round(ratio, 3)}))
 

@@ -70,9 +70,7 @@ def timed(action: Callable[[], Any]) -> tuple[float, Any]:
 
 
 def show(**row: Any) -> None:
-    print(
-        json.dumps({k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}), flush=True
-    )
+    print(json.dumps({k: float(f"{v:.5g}") if isinstance(v, float) else v for k, v in row.items()}), flush=True)
 
 
 def lmplz(program: str, order: int, text: Path, arpa: Path, vocab_size: int, memory: str) -> None:
@@ -98,9 +96,7 @@ def against_kenlm(args: argparse.Namespace, train: Docs, held_out: Docs, folder:
         seconds, model = timed(lambda: NgramModel.fit(ids, args.vocab_size, SEPARATOR, args.order))
         build["ours"].append(seconds)
         if args.lmplz:
-            seconds, _ = timed(
-                lambda: lmplz(args.lmplz, args.order, text, arpa, args.vocab_size, args.lmplz_memory)
-            )
+            seconds, _ = timed(lambda: lmplz(args.lmplz, args.order, text, arpa, args.vocab_size, args.lmplz_memory))
             build["lmplz"].append(seconds)
     index, _ = timed(lambda: model.score(queries[:, :10]))
     if not args.lmplz:
@@ -168,9 +164,7 @@ def against_nltk(order: int, train: Docs, held_out: Docs, ours: float) -> None:
     model = KneserNeyInterpolated(order)
     build, _ = timed(lambda: model.fit(*padded_everygram_pipeline(order, few)))
     words = [str(i) for i in held_out[0][:50]]
-    seconds, _ = timed(
-        lambda: [model.score(words[i], words[i - order + 1 : i]) for i in range(order, len(words))]
-    )
+    seconds, _ = timed(lambda: [model.score(words[i], words[i - order + 1 : i]) for i in range(order, len(words))])
     rate = (len(words) - order) / seconds
     show(result="nltk", tokens=sum(map(len, few)), build_s=build, queries_per_s=rate, ours_ratio=ours / rate)
 

@@ -35,8 +35,7 @@ def needed(name: str, found: dict[str, metadata.Distribution]) -> None:
         return
     found[key] = metadata.distribution(name)
     for requirement in found[key].requires or []:
-        head, _, marker = requirement.partition(";")
-        if "extra" in marker:
+        if "extra" in requirement.partition(";")[2]:
             continue
         from packaging.requirements import Requirement
 

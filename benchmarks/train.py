@@ -89,7 +89,10 @@ def call(contender: str, ids: Path, arguments: argparse.Namespace, **job: Any) -
         "compile": arguments.compile, "seconds": 0.0, "planned": 0, **job,
     }  # fmt: skip
     done = subprocess.run(
-        [sys.executable, str(HERE / "train_contenders.py"), json.dumps(job)], capture_output=True, text=True, check=False
+        [sys.executable, str(HERE / "train_contenders.py"), json.dumps(job)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode:
         raise SystemExit(f"{contender}: {done.stderr[-2000:]}")
@@ -134,16 +137,14 @@ def report_speed(name: str, setting: dict[str, Any], rounds: list[dict[str, Any]
 
 
 def report_learning(ids: Path, arguments: argparse.Namespace) -> None:
-    """The same wall-clock budget for each; peers need a step count for their schedules, so their speed is read first."""
+    """The same wall-clock budget for each; the peers' schedules need a step count, so their speed is read first."""
     job = {"vocab": 2048, "batch": 8, "dropout": 0.0}
     for contender in ("ours", "trainer", "litgpt"):
         planned = 0
         if contender != "ours":
             speed = call(contender, ids, arguments, task="speed", **job)["tokens_per_second"]
             planned = round(arguments.learn_seconds * speed / (8 * 256))
-        result = call(
-            contender, ids, arguments, task="learn", seconds=arguments.learn_seconds, planned=planned, **job
-        )
+        result = call(contender, ids, arguments, task="learn", seconds=arguments.learn_seconds, planned=planned, **job)
         emit({"benchmark": "train-learning", "contender": contender, "seconds": arguments.learn_seconds, **result})
 
 

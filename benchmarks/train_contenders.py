@@ -97,6 +97,7 @@ def ours(job: SimpleNamespace, train: Windows, held_out: Windows) -> dict[str, f
     wrapped = DecoderWithLoss(model)
     result = {"parameters": sum(p.numel() for p in model.parameters()), "flops_per_token": task.flops_per_token}
     if learning:
+
         def loss_of(x: torch.Tensor, y: torch.Tensor) -> float:
             return float(wrapped(x, y.flatten(), None, None, None)) / y.numel()
 
@@ -145,6 +146,7 @@ def trainer(job: SimpleNamespace, train: Windows, held_out: Windows) -> dict[str
     model.eval()
     result = {"parameters": sum(p.numel() for p in model.parameters())}
     if job.task == "learn":
+
         def loss_of(x: torch.Tensor, y: torch.Tensor) -> float:
             return float(torch.nn.functional.cross_entropy(model(x).logits.flatten(0, 1), y.flatten()))
 
@@ -190,6 +192,7 @@ def litgpt(job: SimpleNamespace, train: Windows, held_out: Windows) -> dict[str,
     model.eval()
     result = {"parameters": sum(p.numel() for p in model.parameters())}
     if job.task == "learn":
+
         def loss_of(x: torch.Tensor, y: torch.Tensor) -> float:
             return float(chunked_cross_entropy(model(x), y, chunk_size=0))
 

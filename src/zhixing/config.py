@@ -26,9 +26,7 @@ Place = tuple[str | int, ...]
 class Settings(BaseModel):
     """Base of every settings class: unknown fields refused, values not coerced, immutable."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, validate_default=True, allow_inf_nan=False
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, validate_default=True, allow_inf_nan=False)
 
     def replace(self, **changes: Any) -> Self:
         """Return a validated copy with some fields changed."""
@@ -69,9 +67,7 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def differences(
-    before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = ""
-) -> dict[str, tuple[Any, Any]]:
+def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Return the dotted names whose values differ, each with (before, after)."""
     found: dict[str, tuple[Any, Any]] = {}
     for name in dict.fromkeys([*before, *after]):
@@ -121,9 +117,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(
-            tr(f"cannot read the recipe {path}: {error}", f"无法读取配方 {path}：{error}")
-        ) from error
+        raise ConfigError(tr(f"cannot read the recipe {path}: {error}", f"无法读取配方 {path}：{error}")) from error
     lines: dict[Place, int] = {}
     try:
         _collect_lines(yaml.compose(text, Loader=_Loader), (), lines, path)
@@ -133,9 +127,7 @@ def _read_yaml(path: Path) -> tuple[dict[str, Any], dict[Place, int]]:
     if tree is None:
         return {}, {}
     if not isinstance(tree, dict):
-        raise ConfigError(
-            tr(f"{path}: a recipe is a list of 'name: value' lines", f"{path}：配方应由“名称: 值”行组成")
-        )
+        raise ConfigError(tr(f"{path}: a recipe is a list of 'name: value' lines", f"{path}：配方应由“名称: 值”行组成"))
     return tree, lines
 
 
@@ -185,9 +177,7 @@ def _apply_override(tree: dict[str, Any], origins: dict[Place, str], override: s
     try:
         value = yaml.load(text, Loader=_Loader)  # a SafeLoader
     except (yaml.YAMLError, ValueError) as error:
-        raise ConfigError(
-            tr(f"--set {override}: not a YAML value", f"--set {override}：不是有效的 YAML 值")
-        ) from error
+        raise ConfigError(tr(f"--set {override}: not a YAML value", f"--set {override}：不是有效的 YAML 值")) from error
     branch = tree
     for key in keys[:-1]:
         if not isinstance(branch.get(key), dict):
@@ -199,9 +189,7 @@ def _apply_override(tree: dict[str, Any], origins: dict[Place, str], override: s
     origins[tuple(keys)] = f"--set {name}"
 
 
-def _validate(
-    kind: type[SettingsT], tree: dict[str, Any], origins: Mapping[Place, str], source: str
-) -> SettingsT:
+def _validate(kind: type[SettingsT], tree: dict[str, Any], origins: Mapping[Place, str], source: str) -> SettingsT:
     try:
         text = json.dumps(tree)
     except (TypeError, ValueError) as error:  # a !!binary or !!set value, or an anchor inside itself
@@ -244,9 +232,7 @@ def _explain(kind: type[Settings], problem: Any, origins: Mapping[Place, str], s
     context = problem.get("ctx", {})
     loc = tuple(problem["loc"])
     place = _without_union_tags(kind, loc)
-    if problem["type"].startswith(
-        "union_tag"
-    ):  # the field that chooses between the kinds is wrong or missing
+    if problem["type"].startswith("union_tag"):  # the field that chooses between the kinds is wrong or missing
         place = (*place, context["discriminator"].strip("'"))
     where = next((origins[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origins), source)
     name = ".".join(str(part) for part in place)
@@ -325,9 +311,7 @@ def describe_fields(schema: Mapping[str, Any]) -> list[tuple[str, str, str, str]
     return rows
 
 
-def _describe(
-    schema: Mapping[str, Any], node: Any, prefix: str, rows: list[tuple[str, str, str, str]]
-) -> None:
+def _describe(schema: Mapping[str, Any], node: Any, prefix: str, rows: list[tuple[str, str, str, str]]) -> None:
     for name, field in node.get("properties", {}).items():
         text = field.get("zh") if current_language() == "zh" else field.get("description")
         default = json.dumps(field["default"], ensure_ascii=False) if "default" in field else ""

@@ -78,9 +78,7 @@ class _Lines:
         self._last = now
         rate = self._done / (now - self._start)
         reached = self._before + self._done
-        left = (
-            f", {tr('left', '剩余')} {(self._total - reached) / rate:.0f} s" if self._total and rate else ""
-        )
+        left = f", {tr('left', '剩余')} {(self._total - reached) / rate:.0f} s" if self._total and rate else ""
         share = f" {100 * reached / self._total:.0f} %" if self._total else f" {reached:,.0f}"
         _log.info("%s%s  %s%s  %s", self._label, share, _rate(rate, self._unit), left, self._note)
 

@@ -52,8 +52,8 @@ class QuickstartResult:
 
     @property
     def bits_per_byte(self) -> dict[str, float]:
-        """Bits per byte by name."""
-        return self.evaluation.bits_per_byte
+        """Bits per byte by name: ``gpt``, ``ngram-5``, ``ngram-5-same-text``, ``mixture``, ``xz``."""
+        return {name.removesuffix(" -9"): value for name, value in self.evaluation.bits_per_byte.items()}
 
 
 def gpt_recipe(text: Sequence[str] = (), minutes: float = 5.0, seed: int = 0) -> Recipe:
@@ -63,9 +63,9 @@ def gpt_recipe(text: Sequence[str] = (), minutes: float = 5.0, seed: int = 0) ->
         seed=seed,
         text=TextSettings(paths=tuple(text), validation_fraction=0.08),
         tokenizer=TokenizerSettings(vocab_size=2048),
-        model=LlamaSettings(),
+        model=LlamaSettings(layers=2),
         warm_start=WarmStartSettings(steps=40),
-        training=TrainingSettings(minutes=minutes),
+        training=TrainingSettings(minutes=minutes, batch_windows=4),
     )
 
 
@@ -142,11 +142,7 @@ def _stage(folder: Path, recipe: Recipe, ids_folder: Path) -> None:
 
 def _samples(out: Path, ids: Ids, seed: int) -> list[Sample]:
     """Let the GPT and the mixture continue the beginnings of held-out documents."""
-    return [
-        sample
-        for name in ("gpt", "mixture")
-        for sample in draw_samples(name, load(out / name).model, ids, seed)
-    ]
+    return [sample for name in ("gpt", "mixture") for sample in draw_samples(name, load(out / name).model, ids, seed)]
 
 
 def _commands(out: Path) -> dict[str, str]:

@@ -99,9 +99,7 @@ def check(row: Row, device: torch.device, dtype: torch.dtype, seed: int) -> Resu
     """Run one row. A practice that raises has failed; its words are the result's ``worst``."""
     rng = np.random.default_rng([seed, zlib.crc32(row.name.encode())])
     used = {"tensors": dtype, "float32": torch.float32, "arrays": torch.float64}[row.takes]
-    rounding = max(
-        torch.finfo(DTYPES[name]).eps for name in (str(used).removeprefix("torch."), row.coarsest) if name
-    )
+    rounding = max(torch.finfo(DTYPES[name]).eps for name in (str(used).removeprefix("torch."), row.coarsest) if name)
     bound = row.tolerance * rounding
     inputs = _map_arrays(row.inputs(rng), lambda array: _rounded(array, used))
     try:
@@ -134,9 +132,7 @@ def _gradient_differences(
     row: Row, inputs: Inputs, given: Inputs, got: Sequence[Any], rng: np.random.Generator
 ) -> Iterator[tuple[str, float]]:
     upstream = [_rounded(rng.normal(size=tuple(output.shape)), output.dtype) for output in got]
-    scalar = sum(
-        (output * torch.as_tensor(up).to(output)).sum() for output, up in zip(got, upstream, strict=True)
-    )
+    scalar = sum((output * torch.as_tensor(up).to(output)).sum() for output, up in zip(got, upstream, strict=True))
     tensors = {name: value for name, value in given.items() if _is_float_tensor(value)}
     gradients = torch.autograd.grad(scalar, list(tensors.values()), allow_unused=True, materialize_grads=True)
     practice = {name: _numbers(gradient) for name, gradient in zip(tensors, gradients, strict=True)}

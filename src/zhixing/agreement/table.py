@@ -22,6 +22,7 @@ from zhixing.agreement.families import (
     tokenization,
     training_step,
     transformer,
+    warm_start,
 )
 from zhixing.agreement.row import Row
 
@@ -41,6 +42,7 @@ ROWS: tuple[Row, ...] = (
     *tokenization.ROWS,
     *ngram.ROWS,
     *mixture.ROWS,
+    *warm_start.ROWS,
 )
 
 CLASSIFIERS = "heads for labelled data: classification, tagging, regression"

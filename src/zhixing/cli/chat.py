@@ -15,23 +15,19 @@ from zhixing.language import tr
 if TYPE_CHECKING:
     from zhixing.generation.chat import Conversation
 
-app = typer.Typer(help=tr("talk with a model in the terminal", "在终端中与模型对话"), add_completion=False)
+app = typer.Typer(
+    rich_markup_mode=None, help=tr("talk with a model in the terminal", "在终端中与模型对话"), add_completion=False
+)
 
 Folder = Annotated[Path, typer.Argument(help=tr("model folder", "模型文件夹"))]
-System = Annotated[
-    str | None, typer.Option(help=tr("what the conversation begins with", "对话开头的系统消息"))
-]
+System = Annotated[str | None, typer.Option(help=tr("what the conversation begins with", "对话开头的系统消息"))]
 DropOldest = Annotated[
     bool,
     typer.Option("--drop-oldest", help=tr("when full, forget the oldest turns", "上下文满时忘记最早的轮次")),
 ]
 MaxNewTokens = Annotated[int | None, typer.Option(help=tr("most tokens of a reply", "每次回复最多的词元数"))]
-Temperature = Annotated[
-    float | None, typer.Option(help=tr("0: the most probable token", "0 表示取概率最大的词元"))
-]
-TopP = Annotated[
-    float | None, typer.Option(help=tr("only the best tokens up to this sum", "只取概率和到此值的词元"))
-]
+Temperature = Annotated[float | None, typer.Option(help=tr("0: the most probable token", "0 表示取概率最大的词元"))]
+TopP = Annotated[float | None, typer.Option(help=tr("only the best tokens up to this sum", "只取概率和到此值的词元"))]
 RepetitionPenalty = Annotated[float | None, typer.Option(help=tr("above 1: repeat less", "大于 1 减少重复"))]
 Seed = Annotated[int | None, typer.Option(help=tr("same seed, same replies", "种子相同则回复相同"))]
 

@@ -9,7 +9,7 @@ import typer
 from zhixing.cli.output import JsonFlag, emit
 from zhixing.language import tr
 
-app = typer.Typer(help=tr("Read and inspect text.", "读取与检查文本。"), no_args_is_help=True)
+app = typer.Typer(rich_markup_mode=None, help=tr("Read and inspect text.", "读取与检查文本。"), no_args_is_help=True)
 
 FIRST = 5
 
@@ -47,9 +47,7 @@ def show(
     first: list[dict[str, Any]] = []
     for document in documents(settings, report):
         if len(first) < FIRST:
-            first.append(
-                {"source": document.source, "bytes": document.utf8_bytes, "text": document.text[:200]}
-            )
+            first.append({"source": document.source, "bytes": document.utf8_bytes, "text": document.text[:200]})
     emit(as_json, report.to_dict() | {"first": first}, _table(report.to_dict(), first))
 
 

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from zhixing.data.windows import Batch
     from zhixing.tokenizers.protocol import Tokenizer
 
-app = typer.Typer(help=tr("Turn text into token shards.", "把文本变成词元分片。"), no_args_is_help=True)
+app = typer.Typer(
+    rich_markup_mode=None, help=tr("Turn text into token shards.", "把文本变成词元分片。"), no_args_is_help=True
+)
 
 TokenizerOption = Annotated[
     Path, typer.Option("--tokenizer", help=tr("tokenizer or model folder", "分词器或模型文件夹"))
@@ -34,14 +36,10 @@ def prepare(
     ] = None,
     override: Annotated[
         list[str] | None,
-        typer.Option(
-            "--set", help=tr("a setting of the reading, such as on_error=skip", "读取设置，如 on_error=skip")
-        ),
+        typer.Option("--set", help=tr("a setting of the reading, such as on_error=skip", "读取设置，如 on_error=skip")),
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help=tr("threads", "线程数"))] = None,
-    replace: Annotated[
-        bool, typer.Option(help=tr("write over other shards in OUT", "覆盖 OUT 中的其他分片"))
-    ] = False,
+    replace: Annotated[bool, typer.Option(help=tr("write over other shards in OUT", "覆盖 OUT 中的其他分片"))] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Prepare, or open what was prepared, and print the counts."""

@@ -11,7 +11,7 @@ import typer
 from zhixing.cli.output import JsonFlag, emit
 from zhixing.language import tr
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 class Part(StrEnum):
@@ -39,16 +39,12 @@ Training = Annotated[
     Path | None,
     _option("shards of the training text: refuse documents in it", "训练文本的分片：拒绝其中出现过的文档"),
 ]
-Stride = Annotated[
-    float, _option("step of the windows, as a fraction of the context", "窗口步幅，占上下文的比例")
-]
+Stride = Annotated[float, _option("step of the windows, as a fraction of the context", "窗口步幅，占上下文的比例")]
 Which = Annotated[
     Part,
     _option("half of the documents; a mixture is fitted on 'fit'", "哪一半文档；混合模型在 fit 上拟合"),
 ]
-Results = Annotated[
-    Path | None, _option("append each row to this JSONL file", "把每一行结果追加到该 JSONL 文件")
-]
+Results = Annotated[Path | None, _option("append each row to this JSONL file", "把每一行结果追加到该 JSONL 文件")]
 Seed = Annotated[int, _option("seed of the paired tests", "配对检验的随机种子")]
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zhixing.generation.settings import GenerationSettings
     from zhixing.models.load import Loaded
 
-app = typer.Typer(help=tr("write text with a model", "用模型生成文本"), add_completion=False)
+app = typer.Typer(rich_markup_mode=None, help=tr("write text with a model", "用模型生成文本"), add_completion=False)
 
 Folder = Annotated[Path, typer.Argument(help=tr("model folder", "模型文件夹"))]
 Prompts = Annotated[
@@ -37,22 +37,16 @@ ToTheEnd = Annotated[
 ]
 Temperature = Annotated[
     float | None,
-    typer.Option(
-        help=tr("0: the most probable token [1.0]", "0 表示取概率最大的词元 [1.0]"), show_default=False
-    ),
+    typer.Option(help=tr("0: the most probable token [1.0]", "0 表示取概率最大的词元 [1.0]"), show_default=False),
 ]
-TopK = Annotated[
-    int | None, typer.Option(help=tr("only the k best tokens [off]", "只取最好的 k 个词元 [关]"))
-]
+TopK = Annotated[int | None, typer.Option(help=tr("only the k best tokens [off]", "只取最好的 k 个词元 [关]"))]
 TopP = Annotated[
     float | None,
     typer.Option(help=tr("only the best tokens up to this sum [off]", "只取概率和到此值的词元 [关]")),
 ]
 MinP = Annotated[
     float | None,
-    typer.Option(
-        help=tr("only tokens this fraction of the best [off]", "只取概率不低于最佳此比例的词元 [关]")
-    ),
+    typer.Option(help=tr("only tokens this fraction of the best [off]", "只取概率不低于最佳此比例的词元 [关]")),
 ]
 RepetitionPenalty = Annotated[
     float | None, typer.Option(help=tr("above 1: repeat less [1.0]", "大于 1 减少重复 [1.0]"))
@@ -67,9 +61,7 @@ Seed = Annotated[
     int | None,
     typer.Option(help=tr("same seed, same text [drawn and shown]", "种子相同则文本相同 [抽取并显示]")),
 ]
-Number = Annotated[
-    int | None, typer.Option("--n", help=tr("texts for each prompt [1]", "每个提示的文本数 [1]"))
-]
+Number = Annotated[int | None, typer.Option("--n", help=tr("texts for each prompt [1]", "每个提示的文本数 [1]"))]
 LogProbs = Annotated[
     int | None,
     typer.Option(help=tr("alternatives for each token, with --json", "每个词元的候选数，配合 --json")),
@@ -156,17 +148,13 @@ def _read_prompts(prompts: list[str], files: Iterable[Path]) -> list[str]:
         try:
             texts.append(path.read_text(encoding="utf-8-sig"))
         except (OSError, UnicodeDecodeError) as error:
-            raise DataError(
-                tr(f"cannot read the prompt {path}: {error}", f"无法读取提示 {path}：{error}")
-            ) from error
+            raise DataError(tr(f"cannot read the prompt {path}: {error}", f"无法读取提示 {path}：{error}")) from error
     if texts:
         return texts
     try:
         return [sys.stdin.buffer.read().decode("utf-8-sig")]
     except UnicodeDecodeError as error:
-        raise DataError(
-            tr(f"standard input is not UTF-8: {error}", f"标准输入不是 UTF-8：{error}")
-        ) from error
+        raise DataError(tr(f"standard input is not UTF-8: {error}", f"标准输入不是 UTF-8：{error}")) from error
 
 
 def show(text: str) -> None:

@@ -17,7 +17,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
     help=tr(
         "From a folder of text to trained, evaluated models and a report. Without --text: the Python standard "
         "library's own source and documentation. Run it again to continue an interrupted one.",
-        "从文本文件夹到训练、评估完成的模型与报告。不给 --text 时使用 Python 标准库自身的源码与文档。中断后再次运行即可继续。",
+        "从文本文件夹到训练、评估完成的模型与报告。不给 --text 时使用 Python 标准库自身的源码与文档。"
+        "中断后再次运行即可继续。",
     )
 )
 def quickstart(

@@ -12,6 +12,7 @@ from zhixing.cli.output import JsonFlag, emit
 from zhixing.language import tr
 
 app = typer.Typer(
+    rich_markup_mode=None,
     help=tr("serve a model over an OpenAI-compatible API", "以兼容 OpenAI 的接口提供模型服务"),
     add_completion=False,
 )
@@ -19,13 +20,9 @@ app = typer.Typer(
 Folders = Annotated[list[Path], typer.Argument(help=tr("model folders", "模型文件夹"), metavar="DIR...")]
 Host = Annotated[
     str,
-    typer.Option(
-        help=tr("address; one that others can reach needs a key", "监听地址；他人可访问的地址必须有密钥")
-    ),
+    typer.Option(help=tr("address; one that others can reach needs a key", "监听地址；他人可访问的地址必须有密钥")),
 ]
-Port = Annotated[
-    int, typer.Option(help=tr("port; 0 picks a free one", "端口；0 表示自动选择"), min=0, max=65535)
-]
+Port = Annotated[int, typer.Option(help=tr("port; 0 picks a free one", "端口；0 表示自动选择"), min=0, max=65535)]
 KeyFile = Annotated[
     str | None,
     typer.Option(
@@ -37,12 +34,8 @@ KeyFile = Annotated[
     ),
 ]
 Name = Annotated[str | None, typer.Option(help=tr("the model's name [the folder's]", "模型名 [文件夹名]"))]
-Slots = Annotated[
-    int, typer.Option(help=tr("texts written at the same time", "同时生成的文本数"), min=1, max=256)
-]
-Queue = Annotated[
-    int, typer.Option(help=tr("texts that may wait; more get 429", "最多排队的文本数"), min=0, max=4096)
-]
+Slots = Annotated[int, typer.Option(help=tr("texts written at the same time", "同时生成的文本数"), min=1, max=256)]
+Queue = Annotated[int, typer.Option(help=tr("texts that may wait; more get 429", "最多排队的文本数"), min=0, max=4096)]
 Drain = Annotated[
     float,
     typer.Option(help=tr("seconds for running requests at shutdown", "退出时等待现有请求的秒数"), min=0),

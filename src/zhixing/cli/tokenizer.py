@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from zhixing.tokenizers.report import TokenizerReport
 
 app = typer.Typer(
+    rich_markup_mode=None,
     help=tr("train, inspect and report on tokenizers", "训练、检查分词器并出具报告"),
     add_completion=False,
     no_args_is_help=True,
@@ -134,8 +135,7 @@ def _rendered(found: TokenizerReport) -> Group:
         ),
         (
             tr("text", "文本"),
-            f"{found.texts:,} · {found.utf8_bytes:,} {tr('bytes', '字节')} · "
-            f"{found.tokens:,} {tr('tokens', '词元')}",
+            f"{found.texts:,} · {found.utf8_bytes:,} {tr('bytes', '字节')} · {found.tokens:,} {tr('tokens', '词元')}",
         ),
         (tr("bytes per token", "每词元字节"), f"{found.bytes_per_token:.3f}"),
         (tr("characters per token", "每词元字符"), f"{found.characters_per_token:.3f}"),
@@ -152,10 +152,7 @@ def _rendered(found: TokenizerReport) -> Group:
         )
         for row in found.scripts
     ]
-    worst = [
-        (repr(row.text), f"{row.count:,}", str(row.tokens), f"{row.bytes_per_token:.2f}")
-        for row in found.worst
-    ]
+    worst = [(repr(row.text), f"{row.count:,}", str(row.tokens), f"{row.bytes_per_token:.2f}") for row in found.worst]
     return Group(
         _table("", ["", ""], summary),
         _table(

@@ -19,9 +19,7 @@ def recipe_fields() -> str:
     """Return every recipe field with default, unit and meaning, read from the shipped schema: no torch needed."""
     from zhixing.config import describe_fields
 
-    schema = json.loads(
-        files("zhixing.pretraining").joinpath("recipe.schema.json").read_text(encoding="utf-8")
-    )
+    schema = json.loads(files("zhixing.pretraining").joinpath("recipe.schema.json").read_text(encoding="utf-8"))
     lines = [tr("Fields of a recipe (name = default [unit]):", "配方的字段（名称 = 默认值 [单位]）：")]
     for name, default, unit, meaning in describe_fields(schema):
         lines.append(f"  {name}{f' = {default}' if default else ''}{f' [{unit}]' if unit else ''}")

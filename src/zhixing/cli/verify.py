@@ -13,7 +13,7 @@ from zhixing.language import tr
 if TYPE_CHECKING:
     from zhixing.agreement.run import Result
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 
 @app.command(
@@ -36,9 +36,7 @@ def verify(
     device: Annotated[str, typer.Option(help=tr("cpu, cuda, cuda:1, mps", "cpu、cuda、cuda:1、mps"))] = "cpu",
     dtype: Annotated[
         str,
-        typer.Option(
-            help=tr("float64, float32, bfloat16 or float16", "float64、float32、bfloat16 或 float16")
-        ),
+        typer.Option(help=tr("float64, float32, bfloat16 or float16", "float64、float32、bfloat16 或 float16")),
     ] = "float32",
     seed: Annotated[int, typer.Option(help=tr("of the random inputs", "随机输入的种子"))] = 0,
     as_json: JsonFlag = False,

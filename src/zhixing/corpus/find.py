@@ -104,9 +104,7 @@ def _named(paths: tuple[str, ...], report: ReadReport) -> Iterator[InputFile]:
         else:
             siblings = os.listdir(parent) if os.path.isdir(parent := os.path.dirname(path) or ".") else []
             hint = nearest(os.path.basename(path), siblings) if siblings else ""
-            raise DataError(
-                tr(f"{path}: no such file or folder; {hint}", f"{path}：没有这个文件或文件夹；{hint}")
-            )
+            raise DataError(tr(f"{path}: no such file or folder; {hint}", f"{path}：没有这个文件或文件夹；{hint}"))
 
 
 def _matches(pattern: str, report: ReadReport) -> Iterator[InputFile]:

@@ -44,9 +44,7 @@ class TextSettings(Settings):
         ge=0,
         lt=1,
     )
-    deduplicate: bool = setting(
-        True, "keep only the first of several equal documents", "内容相同的文档只保留第一份"
-    )
+    deduplicate: bool = setting(True, "keep only the first of several equal documents", "内容相同的文档只保留第一份")
     max_document_bytes: int = setting(
         MIB,
         "a longer document is divided at a paragraph or a line",

@@ -101,11 +101,7 @@ def _check_text(file: InputFile, settings: TextSettings, check: FileCheck) -> No
 
 def _json_in_text(file: InputFile, settings: TextSettings) -> Problem | None:
     first = next(
-        (
-            line
-            for _, line in lines(file, settings, ReadReport())
-            if isinstance(line, Problem) or line.strip()
-        ),
+        (line for _, line in lines(file, settings, ReadReport()) if isinstance(line, Problem) or line.strip()),
         "",
     )
     if isinstance(first, Problem) or not first.lstrip().startswith(("{", "[")):
@@ -202,9 +198,7 @@ def _turns(name: str, speaker: str, text: str) -> Callable[[Mapping[str, Any]], 
             for key in (speaker, text):
                 if not isinstance(turn, dict) or not isinstance(turn.get(key), str):
                     field_name = f"{name}[{place}].{key}"
-                    yield tr(
-                        f"field '{field_name}' is missing or not text", f"字段 '{field_name}' 缺失或不是文本"
-                    )
+                    yield tr(f"field '{field_name}' is missing or not text", f"字段 '{field_name}' 缺失或不是文本")
 
     return check
 

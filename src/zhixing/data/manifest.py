@@ -66,9 +66,7 @@ class Manifest:
 
     def save(self, folder: Path) -> None:
         """Write ``manifest.json``; only with it is the folder complete."""
-        totals = {
-            name: sum(getattr(p, name) for p in self.parts) for name in ("documents", "tokens", "text_bytes")
-        }
+        totals = {name: sum(getattr(p, name) for p in self.parts) for name in ("documents", "tokens", "text_bytes")}
         save_json(folder / NAME, {"format": FORMAT, "version": VERSION, **totals, **asdict(self)})
 
     @classmethod

@@ -265,9 +265,7 @@ def _finish(
             "tokens": shards.token_count,
             "text_bytes": shards.text_bytes,
         }
-    made_by = {
-        name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "separator_id", "fingerprint")
-    }
+    made_by = {name: getattr(tokenizer, name) for name in ("kind", "vocab_size", "separator_id", "fingerprint")}
     values = {"format": FORMAT, "version": VERSION, "key": key, "splits": splits, "tokenizer": made_by}
     values |= {"text": text.model_dump(mode="json"), "files": len(files), "report": report.to_dict()}
     save_json(folder / NAME, values)

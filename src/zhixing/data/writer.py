@@ -63,9 +63,7 @@ class SplitWriter:
         while self._running:
             self._parts.append(self._running.popleft().result())
         tokenizer = self._tokenizer
-        manifest = Manifest(
-            tokenizer.vocab_size, tokenizer.separator_id, tokenizer.fingerprint, tuple(self._parts)
-        )
+        manifest = Manifest(tokenizer.vocab_size, tokenizer.separator_id, tokenizer.fingerprint, tuple(self._parts))
         manifest.save(self._folder)
         clear(self._folder, keep_parts=len(self._parts), keep_records=True)
         return manifest
@@ -153,9 +151,7 @@ def _batches(documents: list[Document]) -> Iterator[list[str]]:
 
 def _check_ids(ids: np.typing.NDArray[np.int64], tokenizer: Tokenizer) -> None:
     """Stop if a tokenizer breaks its promise: an id out of range, or a separator made from text."""
-    if len(ids) and (
-        ids.min() < 0 or ids.max() >= tokenizer.vocab_size or (ids == tokenizer.separator_id).any()
-    ):
+    if len(ids) and (ids.min() < 0 or ids.max() >= tokenizer.vocab_size or (ids == tokenizer.separator_id).any()):
         raise ZhixingError(
             tr(
                 "the tokenizer gave an id out of range or the separator's; its files do not fit together",

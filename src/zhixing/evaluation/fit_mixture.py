@@ -152,9 +152,7 @@ def static_gate(evidence: Evidence) -> Gate:
     """Fit one weight per member."""
     start = np.full((1, len(evidence.log_probs)), 1 / len(evidence.log_probs))
     none = np.zeros(evidence.log_probs.shape[1], np.int64)
-    table = expectation_maximisation(
-        evidence.log_probs, (none, none), none.astype(float), start, start[0], 0.0
-    )
+    table = expectation_maximisation(evidence.log_probs, (none, none), none.astype(float), start, start[0], 0.0)
     return Gate(table[None], np.zeros(1), 1)
 
 
@@ -220,8 +218,7 @@ def em_step(
     ``probabilities`` (M, N) may be scaled by any factor per token; it cancels in the responsibilities.
     """
     sides = [
-        table.T.take(cell, axis=1) * probabilities * part
-        for cell, part in zip(cells, (1 - share, share), strict=True)
+        table.T.take(cell, axis=1) * probabilities * part for cell, part in zip(cells, (1 - share, share), strict=True)
     ]
     total = sides[0].sum(axis=0) + sides[1].sum(axis=0)  # (N,)
     counts = np.empty_like(table)

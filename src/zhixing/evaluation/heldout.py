@@ -163,9 +163,7 @@ def refuse_leaks(held_out: HeldOutShards | HeldOutFiles, training: TokenShards, 
                 f"{training.folder}：由另一个分词器生成，无法检查泄漏；请给出该模型自己的训练数据",
             )
         )
-    known = {
-        _fingerprint(d.ids[:-1]): number for number, d in enumerate(held_out.documents(tokenizer), start=1)
-    }
+    known = {_fingerprint(d.ids[:-1]): number for number, d in enumerate(held_out.documents(tokenizer), start=1)}
     leaked = sorted({known[key] for ids in training.documents() if (key := _fingerprint(ids)) in known})
     if leaked:
         few = ", ".join(str(number) for number in leaked[:5])

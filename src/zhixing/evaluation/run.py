@@ -186,9 +186,7 @@ def _names(models: Sequence[str | Path]) -> dict[str, Path]:
     """Name each folder by its last part, or by the whole path where two would have the same name."""
     paths = [Path(model) for model in models]
     short = [path.resolve().name for path in paths]
-    return {
-        name if short.count(name) == 1 else str(path): path for name, path in zip(short, paths, strict=True)
-    }
+    return {name if short.count(name) == 1 else str(path): path for name, path in zip(short, paths, strict=True)}
 
 
 def _check_leaks(

@@ -60,9 +60,7 @@ class Comparison:
         return {**self.__dict__, "better": self.better, "verdict": self.verdict}
 
 
-def compare(
-    name_a: str, a: Scores, name_b: str, b: Scores, *, confidence: float = 0.95, seed: int = 0
-) -> Comparison:
+def compare(name_a: str, a: Scores, name_b: str, b: Scores, *, confidence: float = 0.95, seed: int = 0) -> Comparison:
     """Compare two models on the same documents, by bits per byte.
 
     10,000 resamples, fewer (but at least 1,000) above 5,000 documents. The same seed gives the same answer.
@@ -83,9 +81,7 @@ def compare(
     low, high = _bootstrap_interval(gap, a.text_bytes, resamples, confidence, rng)
     p_value = _randomisation_p(gap, resamples, rng)
     difference = float(gap.sum() / a.total_bytes)
-    return Comparison(
-        name_a, name_b, difference, low, high, p_value, a.documents, resamples, seed, confidence
-    )
+    return Comparison(name_a, name_b, difference, low, high, p_value, a.documents, resamples, seed, confidence)
 
 
 def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float:
@@ -93,9 +89,7 @@ def mcnemar(right_a: NDArray[np.bool_], right_b: NDArray[np.bool_]) -> float:
     only_a, only_b = int(np.sum(right_a & ~right_b)), int(np.sum(~right_a & right_b))
     n, fewer = only_a + only_b, min(only_a, only_b)
     log_half = n * math.log(2)
-    terms = (
-        math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - log_half for k in range(fewer + 1)
-    )
+    terms = (math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1) - log_half for k in range(fewer + 1))
     return min(1.0, 2 * sum(math.exp(term) for term in terms))
 
 

@@ -111,9 +111,7 @@ def _geometry(model: LanguageModel, stride: float, batch_tokens: int | None) -> 
 
 
 def _sorted_batches(pool: list[tuple[Ids, int, int]], limit: int) -> Iterator[WindowBatch]:
-    pool = sorted(
-        pool, key=lambda window: -len(window[0])
-    )  # longest first: memory peaks at once, not at the end
+    pool = sorted(pool, key=lambda window: -len(window[0]))  # longest first: memory peaks at once, not at the end
     start = 0
     while start < len(pool):
         rows = max(1, limit // len(pool[start][0]))

@@ -73,9 +73,7 @@ def xz_after_training(texts: Iterable[str], training_texts: Iterable[str]) -> Ya
         )
         before = before[len(before) - max(room, 0) :]
     prefix = before + b"\n"
-    return _measure(
-        "xz -9 after the training text", held_out, lambda data: xz_size(prefix + data) - xz_size(prefix)
-    )
+    return _measure("xz -9 after the training text", held_out, lambda data: xz_size(prefix + data) - xz_size(prefix))
 
 
 def xz_size(data: bytes) -> int:

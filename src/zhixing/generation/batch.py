@@ -97,8 +97,4 @@ def _accept(sequences: Sequence[SequenceState], log_probs: NDArray[np.float32]) 
 
 
 def _going(emissions: Sequence[Emission]) -> list[int]:
-    return [
-        row
-        for row, (sequence, shown) in enumerate(emissions)
-        if isinstance(shown, str) and not sequence.finished
-    ]
+    return [row for row, (sequence, shown) in enumerate(emissions) if isinstance(shown, str) and not sequence.finished]

@@ -55,9 +55,7 @@ def generate(
     """
     if isinstance(prompts, str):
         raise ConfigError(tr("prompts must be a list: [prompt]", "prompts 必须是列表：[prompt]"))
-    each = (
-        [settings or GenerationSettings()] * len(prompts) if not isinstance(settings, Sequence) else settings
-    )
+    each = [settings or GenerationSettings()] * len(prompts) if not isinstance(settings, Sequence) else settings
     sequences = [
         sequence
         for index, (prompt, chosen) in enumerate(zip(prompts, each, strict=True))

@@ -27,9 +27,7 @@ class TextGenerationPipeline:
 
     task = "text-generation"
 
-    def __init__(
-        self, model: LanguageModel, tokenizer: Tokenizer, settings: GenerationSettings | None = None
-    ) -> None:
+    def __init__(self, model: LanguageModel, tokenizer: Tokenizer, settings: GenerationSettings | None = None) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.settings = settings or GenerationSettings()
@@ -74,9 +72,7 @@ class TextGenerationPipeline:
         settings = make_settings(values, self.settings)
         if options.get("do_sample") and settings.greedy:
             if "temperature" in values:
-                raise ConfigError(
-                    tr("do_sample=True needs a temperature above 0", "do_sample=True 需要大于 0 的温度")
-                )
+                raise ConfigError(tr("do_sample=True needs a temperature above 0", "do_sample=True 需要大于 0 的温度"))
             settings = settings.replace(temperature=1.0)
         return settings
 
@@ -127,9 +123,7 @@ def _text_generation(model: Any, tokenizer: Tokenizer | None) -> TextGenerationP
     return TextGenerationPipeline(cast(LanguageModel, model), tokenizer, settings)
 
 
-_TASKS: dict[str, Callable[[Any, Tokenizer | None], TextGenerationPipeline]] = {
-    "text-generation": _text_generation
-}
+_TASKS: dict[str, Callable[[Any, Tokenizer | None], TextGenerationPipeline]] = {"text-generation": _text_generation}
 
 
 def _checked(prompts: Sequence[Any]) -> list[str]:

@@ -60,11 +60,7 @@ def prompt_ids(prompt: Prompt, model: LanguageModel, tokenizer: Tokenizer) -> tu
         ContextLengthError: more ids than the context holds; a prompt is never shortened.
         InputError: no ids, or an id outside the vocabulary.
     """
-    ids = (
-        (tokenizer.separator_id, *tokenizer.encode(prompt))
-        if isinstance(prompt, str)
-        else tuple(map(int, prompt))
-    )
+    ids = (tokenizer.separator_id, *tokenizer.encode(prompt)) if isinstance(prompt, str) else tuple(map(int, prompt))
     if not ids:
         raise InputError(
             tr("a prompt of ids is empty; begin it with the separator", "提示的编号列表为空；请以分隔符开头")
@@ -219,9 +215,7 @@ def stop_ids(tokenizer: Tokenizer, settings: GenerationSettings) -> frozenset[in
     return others | separator if settings.stop_at_separator else others
 
 
-def forbidden_ids(
-    model: LanguageModel, tokenizer: Tokenizer, settings: GenerationSettings
-) -> tuple[int, ...]:
+def forbidden_ids(model: LanguageModel, tokenizer: Tokenizer, settings: GenerationSettings) -> tuple[int, ...]:
     """Return the ids never chosen: special ones that end nothing, and those the tokenizer does not know.
 
     The separator may always be chosen; where it does not end the text, a new document begins after it.

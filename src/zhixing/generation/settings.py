@@ -107,9 +107,7 @@ class GenerationSettings(Settings):
         "除分隔符外结束文本的词元编号，如对话轮的结束符",
         max_length=64,
     )
-    stop_at_separator: bool = setting(
-        True, "end at the end of the document", "在文档结束处停止（遇到分隔符）"
-    )
+    stop_at_separator: bool = setting(True, "end at the end of the document", "在文档结束处停止（遇到分隔符）")
     seed: int | None = setting(
         None,
         "same seed, same prompt, same text; null: a new one is drawn and reported",
@@ -169,9 +167,7 @@ def make_settings(values: Mapping[str, Any], base: GenerationSettings | None = N
     for name in values:
         if name not in known:
             hint = nearest(name, known)
-            raise ConfigError(
-                tr(f"unknown generation setting '{name}'; {hint}", f"未知的生成设置 '{name}'；{hint}")
-            )
+            raise ConfigError(tr(f"unknown generation setting '{name}'; {hint}", f"未知的生成设置 '{name}'；{hint}"))
     # A caller writes one stop string or a list of them as readily as a tuple.
     tidy = {name: _tuple(value) if name in ("stop", "stop_ids") else value for name, value in values.items()}
     try:
@@ -253,9 +249,7 @@ def from_generation_config(config: Mapping[str, Any], source: str) -> Generation
 
 def _warn_of_unsupported(config: Mapping[str, Any], source: str) -> None:
     others = {name: value for name, value in config.items() if name not in _HF_NAMES.keys() | _WITHOUT_EFFECT}
-    active = sorted(
-        name for name, value in others.items() if value is not None and value != _NEUTRAL.get(name)
-    )
+    active = sorted(name for name, value in others.items() if value is not None and value != _NEUTRAL.get(name))
     if active:
         names = ", ".join(active)
         logger.warning(

@@ -59,15 +59,11 @@ def model_card(
     if summary:
         sections.append(f"{summary}\n")
     if results:
-        rows: list[Sequence[Any]] = [
-            (metric, f"{value:.6g}", unit) for metric, (value, unit) in results.items()
-        ]
+        rows: list[Sequence[Any]] = [(metric, f"{value:.6g}", unit) for metric, (value, unit) in results.items()]
         head: Sequence[str] = (tr("metric", "指标"), tr("value", "数值"), tr("unit", "单位"))
         sections.append(f"## {tr('Measured on held-out text', '在留出文本上的测量')}\n\n{_table(head, rows)}")
     if limits:
-        sections.append(
-            f"## {tr('Limits', '局限')}\n\n" + "".join(f"- {_one_line(limit)}\n" for limit in limits)
-        )
+        sections.append(f"## {tr('Limits', '局限')}\n\n" + "".join(f"- {_one_line(limit)}\n" for limit in limits))
     if facts:
         head = (tr("fact", "事实"), tr("value", "值"))
         sections.append(f"## {tr('What produced it', '由何产生')}\n\n{_table(head, list(facts.items()))}")

@@ -112,9 +112,7 @@ def verify_folder(path: str | Path) -> list[str]:
     except ModelFolderError as error:
         return [str(error)]
     if manifest is None:
-        return [
-            tr(f"{path} has no {MANIFEST_NAME} to check against", f"{path} 没有可供核对的 {MANIFEST_NAME}")
-        ]
+        return [tr(f"{path} has no {MANIFEST_NAME} to check against", f"{path} 没有可供核对的 {MANIFEST_NAME}")]
     problems = []
     for name, expected in manifest.files.items():
         try:

@@ -58,8 +58,7 @@ def manifest_text(manifest: Manifest) -> str:
         "format": FORMAT,
         "version": FORMAT_VERSION,
         "files": {
-            name: {"size": record.size, "sha256": record.sha256}
-            for name, record in sorted(manifest.files.items())
+            name: {"size": record.size, "sha256": record.sha256} for name, record in sorted(manifest.files.items())
         },
         "facts": _json_safe(manifest.facts),
     }

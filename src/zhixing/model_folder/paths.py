@@ -34,9 +34,7 @@ def is_plain_name(name: object) -> bool:
 
 def is_inner_name(name: object) -> bool:
     """Return whether ``name`` is a relative path of plain names, such as ``part/config.json``."""
-    return (
-        isinstance(name, str) and name.count("/") < 8 and all(is_plain_name(part) for part in name.split("/"))
-    )
+    return isinstance(name, str) and name.count("/") < 8 and all(is_plain_name(part) for part in name.split("/"))
 
 
 def check_names(names: Iterable[object], where: str, *, nested: bool) -> None:
@@ -105,13 +103,9 @@ def parse_json(data: bytes, where: str) -> Any:
     try:
         return json.loads(data.decode("utf-8-sig"), object_pairs_hook=_no_repeats)
     except RecursionError as error:
-        raise ModelFolderError(
-            tr(f"{where}: the JSON is nested too deeply", f"{where}：JSON 嵌套过深")
-        ) from error
+        raise ModelFolderError(tr(f"{where}: the JSON is nested too deeply", f"{where}：JSON 嵌套过深")) from error
     except ValueError as error:
-        raise ModelFolderError(
-            tr(f"{where}: not valid JSON: {error}", f"{where}：JSON 无效：{error}")
-        ) from error
+        raise ModelFolderError(tr(f"{where}: not valid JSON: {error}", f"{where}：JSON 无效：{error}")) from error
 
 
 def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

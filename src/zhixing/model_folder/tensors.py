@@ -28,9 +28,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 Framework = Literal["torch", "numpy"]
-UNSAFE_SUFFIXES = frozenset(
-    {".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".pt2", ".joblib", ".npz", ".h5"}
-)
+UNSAFE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".pt2", ".joblib", ".npz", ".h5"})
 """Weight files that hold, or may hold, a pickle or code. They are never opened."""
 HEADER_LIMIT = 100_000_000
 """bytes; the library's own limit of a header."""
@@ -276,9 +274,7 @@ def _is_finite(tensor: Any) -> bool:
 
 
 def _no_weights(folder: Path, single: str) -> ModelFolderError:
-    unsafe = (
-        sorted(p.name for p in folder.iterdir() if p.suffix in UNSAFE_SUFFIXES) if folder.is_dir() else []
-    )
+    unsafe = sorted(p.name for p in folder.iterdir() if p.suffix in UNSAFE_SUFFIXES) if folder.is_dir() else []
     if unsafe:
         return ModelFolderError(
             tr(

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ from zhixing.nn.dropout import Dropout
 from zhixing.nn.feedforward import SwiGLU
 from zhixing.nn.linear import PackedLinear
 from zhixing.nn.norms import RMSNorm
-from zhixing.nn.positions import Rotary, rotate
+from zhixing.nn.positions import Rotary, looking_back, rotate
 
 
 class LlamaSettings(Settings):
@@ -77,6 +78,10 @@ PRESETS: dict[str, LlamaSettings] = {
         context_length=1024, layers=12, width=768, heads=12, inner_width=2048, query_key_norm=False
     ),
 }
+
+
+SHARED_FEATURE = 3.0
+"""Value of the feature that all new embeddings have in common."""
 
 
 class Attention(nn.Module):
@@ -151,6 +156,31 @@ class Llama(nn.Module):
                 nn.init.normal_(inner.weight, std=0.7 * width**-0.5)
             for writer in (block.attention.output, block.feed_forward.down):
                 nn.init.zeros_(writer.weight)
+        if self.settings.query_key_norm and self.head is not None:
+            self._look_back()
+
+    @torch.no_grad()
+    def _look_back(self) -> None:
+        """Let the first heads of the first block begin by looking 1, 2, 3 tokens back, one head free.
+
+        A small model would spend many of its steps on finding this out. Every embedding shares one constant feature,
+        whose projection holds the distance; content may take over from there. The norm on queries and keys bounds
+        the scores, so the heads stay soft.
+        """
+        shape, first = self.settings, self.blocks[0]
+        assert isinstance(first, Block)
+        self.token_embedding.weight[:, 0] = SHARED_FEATURE
+        query, key, _ = torch.split(
+            first.attention.query_key_value.weight, list(first.attention.query_key_value.sections)
+        )
+        for head in range(min(3, shape.heads - 1)):
+            rows = slice(head * shape.per_head, (head + 1) * shape.per_head)
+            group = head * shape.groups // shape.heads
+            shared = slice(group * shape.per_head, (group + 1) * shape.per_head)
+            towards, from_there = looking_back(head + 1, shape.per_head, shape.rotary_theta)
+            for projection, part, vector in ((query, rows, towards), (key, shared, from_there)):
+                projection[part] *= 0.3
+                projection[part, 0] = 2.5 * vector.to(projection.device)
 
     @property
     def head_weight(self) -> Tensor:

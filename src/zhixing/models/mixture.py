@@ -49,9 +49,7 @@ class OrderedModel(Protocol):
     def score_with_order(self, ids: Ids, lengths: Ids | None = None) -> tuple[LogProbs, Ids]:
         """Return ``score`` and, (B, T - 1), the number of preceding ids that were matched."""
 
-    def next_with_order(
-        self, ids: Ids, state: State, lengths: Ids | None = None
-    ) -> tuple[LogProbs, Ids, State]:
+    def next_with_order(self, ids: Ids, state: State, lengths: Ids | None = None) -> tuple[LogProbs, Ids, State]:
         """Return log-probabilities (B, V), the matched order (B,) and the new state."""
 
 
@@ -112,9 +110,7 @@ class _MixtureState:
 class MixtureModel:
     """A ``LanguageModel`` over models that share a vocabulary."""
 
-    def __init__(
-        self, members: Sequence[LanguageModel], gate: Gate, fitted: Mapping[str, Any] | None = None
-    ) -> None:
+    def __init__(self, members: Sequence[LanguageModel], gate: Gate, fitted: Mapping[str, Any] | None = None) -> None:
         """Mix ``members`` as ``gate`` says; ``fitted`` records how the gate came to be.
 
         Raises:
@@ -258,9 +254,7 @@ class MixtureModel:
         """Note the new ids in ``state.history``; return the first member's advantages (B, span)."""
         counts = np.full(len(ids), ids.shape[1]) if lengths is None else np.asarray(lengths)
         one_known_id = ids.shape[1] == 1 and bool(state.expected)
-        state.history = [
-            np.concatenate([old, row[:n]]) for old, row, n in zip(state.history, ids, counts, strict=True)
-        ]
+        state.history = [np.concatenate([old, row[:n]]) for old, row, n in zip(state.history, ids, counts, strict=True)]
         if one_known_id:
             said = np.stack([log_probs[np.arange(len(ids)), ids[:, 0]] for log_probs in state.expected])
             return np.concatenate([state.recent[:, 1:], advantages(said.astype(np.float64))[:, None]], axis=1)

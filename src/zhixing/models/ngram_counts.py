@@ -278,9 +278,7 @@ def smooth(
     return SmoothedTables(probs[0], backoffs[1], tuple(tables), discounts)
 
 
-def _discounted(
-    counts: Array, starts: NDArray[np.int64], discounts: Sequence[float]
-) -> tuple[Floats, Floats]:
+def _discounted(counts: Array, starts: NDArray[np.int64], discounts: Sequence[float]) -> tuple[Floats, Floats]:
     """Return (a - D(a)) / sum of ``a`` of each n-gram, gamma of each context (1: nothing follows)."""
     taken = np.array([0.0, *discounts]).take(np.minimum(counts, 3))
     followed = np.flatnonzero(np.diff(starts))

@@ -131,9 +131,7 @@ def check_ids(ids: Array, vocab_size: int, name: str) -> None:
 
 def run_threads(task: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Return ``[task(item) for item in items]`` on all cores (NumPy's inner loops release the lock)."""
-    workers = min(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8
-    )
+    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
     if workers == 1 or len(items) < 2:
         return [task(item) for item in items]
     with ThreadPoolExecutor(workers) as pool:

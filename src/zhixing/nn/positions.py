@@ -45,3 +45,17 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     half = x.shape[-1] // 2
     turned = torch.cat([-x[..., half:], x[..., :half]], dim=-1)
     return x * cosine + turned * sine
+
+
+def looking_back(offset: int, head_width: int, theta: float, pairs: int = 6) -> tuple[Tensor, Tensor]:
+    """Return a query and a key, (E,) each, whose rotated product is largest ``offset`` positions back.
+
+    Only the ``pairs`` fastest-turning pairs of features are used: the product falls off sharply on both sides. As part
+    of a projection of something that every token has in common, they make a head attend by distance alone.
+    """
+    half, used = head_width // 2, min(pairs, head_width // 2)
+    angles = offset / theta ** (torch.arange(used, dtype=torch.float32) / half)
+    query, key = torch.zeros(head_width), torch.zeros(head_width)
+    query[:used], query[half : half + used] = angles.cos(), -angles.sin()
+    key[:used] = 1.0
+    return query, key

@@ -45,6 +45,8 @@ from zhixing.training.optimizers import Optimizer
 from zhixing.training.state_trees import flatten_state, random_state, restore_random_state, unflatten_state
 
 _log = logging.getLogger(__name__)
+WARM_START_SHARE = 0.1
+"""Of a budget of time, at most this much goes into the warm start."""
 
 
 class NeuralRun:
@@ -230,7 +232,9 @@ class NeuralRun:
         assert isinstance(source, TokenWindows)
         self.state.counted = max(1, round(settings.share * self._windows_in_budget()))
         counts = count_pairs(source.seen_ids(0, self.state.counted), self.settings.vocab_size or 0)
-        start_as_bigram(self.decoder, counts, settings)
+        minutes = self.recipe.training.minutes
+        limit = None if minutes is None else WARM_START_SHARE * 60 * minutes
+        start_as_bigram(self.decoder, counts, settings, limit)
         self.state.seconds += time.perf_counter() - begin
 
     def _windows_in_budget(self) -> float:

@@ -15,6 +15,7 @@ from zhixing.corpus.find import find_files
 from zhixing.corpus.reader import documents
 from zhixing.corpus.report import ReadReport
 from zhixing.data.prepare import Prepared, prepare
+from zhixing.errors import DataError
 from zhixing.language import tr
 from zhixing.model_folder import read_json, write_folder
 from zhixing.models.save import companion_files
@@ -34,14 +35,19 @@ class Ids:
     prepared: Prepared
 
 
-def prepare_ids(recipe: Recipe, folder: Path) -> Ids:
+def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
     """Return tokenizer and shards for a recipe, made in ``folder`` unless they are there already.
 
+    Args:
+        recipe: names text and tokenizer.
+        folder: of both.
+        replace: make them anew where they were made from other text or settings, instead of refusing.
+
     Raises:
-        DataError: the text cannot be read.
+        DataError: the text cannot be read, or ``folder`` holds what was made from other text or settings.
     """
-    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer")
-    prepared = prepare(recipe.text, tokenizer, folder / "shards", replace=True)
+    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer", replace)
+    prepared = prepare(recipe.text, tokenizer, folder / "shards", replace=replace)
     _log.info(
         tr(
             f"text: {prepared.train.document_count:,} documents, {prepared.train.token_count:,} tokens "
@@ -54,15 +60,22 @@ def prepare_ids(recipe: Recipe, folder: Path) -> Ids:
     return Ids(tokenizer, prepared)
 
 
-def prepare_tokenizer(recipe: Recipe, folder: Path) -> Tokenizer:
+def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False) -> Tokenizer:
     """Return the recipe's tokenizer, trained on the training documents only, or the one made before."""
     files = find_files(recipe.text.paths, ReadReport())
-    inputs = [digest(recipe.text), digest(recipe.tokenizer), [file.identity for file in files]]
+    inputs = [digest(recipe.text.replace(paths=())), digest(recipe.tokenizer), [file.identity for file in files]]
     made_from = hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogateescape")).hexdigest()
     record = folder / "made_from.json"
     if record.exists() and read_json(folder, record.name) == {"digest": made_from}:
         _log.info(tr(f"{folder}: the tokenizer is there already", f"{folder}：分词器已存在"))
         return load_tokenizer(folder)
+    if record.exists() and not replace:
+        raise DataError(
+            tr(
+                f"{folder} was made from other text or tokenizer settings; choose another folder (--ids, --out)",
+                f"{folder} 由其他文本或分词器设置生成；请另选文件夹（--ids、--out）",
+            )
+        )
     point = split_point(recipe.text.validation_fraction)
     read = documents(recipe.text, files=files, announce=False)
     tokenizer = train_tokenizer(recipe.tokenizer, (d.text for d in read if not is_validation(d, point)))

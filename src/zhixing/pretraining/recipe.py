@@ -18,9 +18,7 @@ from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
 
-ModelSettings = Annotated[
-    LlamaSettings | GPT2Settings | NgramSettings | MixtureSettings, Field(discriminator="family")
-]
+ModelSettings = Annotated[LlamaSettings | GPT2Settings | NgramSettings | MixtureSettings, Field(discriminator="family")]
 
 
 class Recipe(Settings):

@@ -75,15 +75,14 @@ def train(
     if counted and init_from is not None:
         raise ConfigError(
             tr(
-                f"--init-from: a model of the family {recipe.model.family} starts from no weights; "
-                "leave it out",
+                f"--init-from: a model of the family {recipe.model.family} starts from no weights; leave it out",
                 f"--init-from：{recipe.model.family} 类模型没有起始权重；请去掉该选项",
             )
         )
     _check_free(out)
     if announce:
         _log.info("%s", to_yaml(recipe))
-    ids = _ids(recipe, shared or out)
+    ids = _ids(recipe, shared or out, replace=shared is None)
     if counted:
         _claim(out, recipe, shared)
         return _train_counted(recipe, out, ids)
@@ -114,9 +113,7 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
     """
     folder = Path(folder)
     if not (folder / RECIPE).exists():
-        raise ResumeError(
-            tr(f"{folder} holds no run: there is no {RECIPE}", f"{folder} 没有可续的训练：缺少 {RECIPE}")
-        )
+        raise ResumeError(tr(f"{folder} holds no run: there is no {RECIPE}", f"{folder} 没有可续的训练：缺少 {RECIPE}"))
     recipe = load_settings(Recipe, folder / RECIPE, overrides)
     if (folder / MANIFEST_NAME).exists():
         raise ResumeError(
@@ -170,7 +167,7 @@ def _check_recipe(checkpoint: Checkpoint, recipe: Recipe, allow_changes: bool) -
     accepted_changes({"recipe": saved}, {"recipe": recipe.model_dump(mode="json")}, allow_changes)
 
 
-def _ids(recipe: Recipe, folder: Path) -> Ids:
+def _ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
     if isinstance(recipe.model, MixtureSettings) and len(recipe.model.members) < 2:
         raise ConfigError(
             tr(
@@ -178,7 +175,7 @@ def _ids(recipe: Recipe, folder: Path) -> Ids:
                 "model.members：混合模型至少需要两个模型文件夹",
             )
         )
-    return prepare_ids(recipe, folder)
+    return prepare_ids(recipe, folder, replace)
 
 
 def _neural_run(recipe: Recipe, folder: Path, ids: Ids, checkpoints: Checkpoints | None = None) -> NeuralRun:
@@ -227,9 +224,7 @@ def _train_ngram(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
     return train_ngram_on([shards.tokens(0, shards.token_count)], recipe, folder, ids)
 
 
-def train_ngram_on(
-    sequences: Iterable[NDArray[np.int64]], recipe: Recipe, folder: Path, ids: Ids
-) -> TrainResult:
+def train_ngram_on(sequences: Iterable[NDArray[np.int64]], recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
     """Count ``sequences`` of ids (the first of each is context only) into an n-gram model folder."""
     assert isinstance(recipe.model, NgramSettings)
     tokenizer = ids.tokenizer
@@ -258,9 +253,7 @@ def _train_mixture(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
             )
         )
     held_out = HeldOutShards(ids.prepared.validation, ids.tokenizer, part="fit")
-    mixture = fit_mixture(
-        [m.model for m in members], held_out.documents(members[0].tokenizer), recipe.model.weights
-    )
+    mixture = fit_mixture([m.model for m in members], held_out.documents(members[0].tokenizer), recipe.model.weights)
     facts = _facts(recipe, ids, "mixture") | {"members": [dict(m.facts) for m in members]}
     files = mixture_files(mixture, [m.path for m in members]) | companion_files(members[0].tokenizer)
     _publish(recipe, folder, files, facts)

@@ -10,6 +10,7 @@ less than what was counted here.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Iterable
 
 import numpy as np
@@ -32,9 +33,7 @@ MOST_CONTEXTS = 2048
 class WarmStartSettings(Settings):
     """Fitting embeddings and head to pair counts first (llama family, untied)."""
 
-    steps: int = setting(
-        0, "steps of the fit; 0: no warm start", "拟合步数；0 表示不作预热初始化", unit="steps", ge=0
-    )
+    steps: int = setting(0, "steps of the fit; 0: no warm start", "拟合步数；0 表示不作预热初始化", unit="steps", ge=0)
     share: float = setting(
         0.5,
         "counted text, as a share of what the budget is estimated to reach",
@@ -55,9 +54,9 @@ def count_pairs(windows: Iterable[NDArray[np.int64]], vocab_size: int) -> Tensor
 
 
 def bigram_table(counts: Tensor, discount: float = DISCOUNT) -> Tensor:
-    """Return the (V, V) interpolated Kneser–Ney distribution of the counts; a row without counts: the continuation's."""
+    """Return the (V, V) interpolated Kneser–Ney distribution of the counts; a row without counts: the lower order's."""
     seen = counts > 0
-    continuation = seen.sum(0) / seen.sum().clamp(min=1)
+    continuation = (seen.sum(0) + 1).to(counts) / (seen.sum() + len(counts))
     total = counts.sum(1, keepdim=True)
     left = torch.where(total > 0, discount * seen.sum(1, keepdim=True) / total.clamp(min=1), 1.0)
     return (counts - discount).clamp_(min=0).div_(total.clamp(min=1)).addcmul_(left, continuation)
@@ -70,8 +69,11 @@ def fit_loss(embedding: Tensor, head: Tensor, table: Tensor, share: Tensor, epsi
     return -(share * (table * log_softmax).sum(dim=1)).sum()
 
 
-def start_as_bigram(model: Llama, counts: Tensor, settings: WarmStartSettings) -> float:
-    """Fit the model's embedding and head to ``counts``; return the loss reached, in nats per token."""
+def start_as_bigram(model: Llama, counts: Tensor, settings: WarmStartSettings, seconds: float | None = None) -> float:
+    """Fit the model's embedding and head to ``counts``; return the loss reached, in nats per token.
+
+    ``seconds``: the most it may take, judged by its first step; None: no limit.
+    """
     total = counts.sum(1)
     contexts = total.topk(min(MOST_CONTEXTS, len(total))).indices
     table = bigram_table(counts)[contexts].to(model.head_weight.device)
@@ -79,13 +81,16 @@ def start_as_bigram(model: Llama, counts: Tensor, settings: WarmStartSettings) -
     share /= share.sum()
     embedding = model.token_embedding.weight.detach()[contexts].requires_grad_()
     head = model.head_weight
-    adam = torch.optim.Adam(
-        [embedding, head], lr=settings.learning_rate, betas=(0.9, 0.95), eps=1e-10, fused=True
-    )
+    adam = torch.optim.Adam([embedding, head], lr=settings.learning_rate, betas=(0.9, 0.95), eps=1e-10, fused=True)
     loss = torch.tensor(0.0)
-    with progress(tr("warm start", "预热初始化"), total=settings.steps, unit=tr("steps", "步")) as bar:
+    steps, begin = settings.steps, time.perf_counter()
+    with progress(tr("warm start", "预热初始化"), total=steps, unit=tr("steps", "步")) as bar:
         for step in range(settings.steps):
-            adam.param_groups[0]["lr"] = settings.learning_rate * min(1.0, 2 * (1 - step / settings.steps))
+            if step == 1 and seconds is not None:
+                steps = min(steps, round(seconds / (time.perf_counter() - begin)))
+            if step >= steps:
+                break
+            adam.param_groups[0]["lr"] = settings.learning_rate * min(1.0, 2 * (1 - step / steps))
             loss = fit_loss(embedding, head, table, share, model.settings.norm_epsilon)
             loss.backward()  # type: ignore[no-untyped-call]
             adam.step()

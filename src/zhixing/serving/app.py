@@ -30,9 +30,7 @@ from zhixing.serving.stream import DONE, EventStream, data_event
 from zhixing.serving.writer import Ended, Failed, Piece
 
 
-def create_app(
-    models: Sequence[ServedModel], metrics: Metrics, settings: ServerSettings, key: str | None
-) -> Gate:
+def create_app(models: Sequence[ServedModel], metrics: Metrics, settings: ServerSettings, key: str | None) -> Gate:
     """Return the ASGI application that serves the models; the first is the default."""
     app = FastAPI(title="Zhixing", version=zhixing.__version__, docs_url=None, redoc_url=None)
     api = _Api({served.name: served for served in models}, metrics, settings)
@@ -122,9 +120,7 @@ class _Api:
             raise too_large(self._settings.body_bytes)
         return await request.body()
 
-    async def _admit(
-        self, wanted: Sampling, served: ServedModel, plan: Callable[[], Plan]
-    ) -> tuple[Ticket, Plan]:
+    async def _admit(self, wanted: Sampling, served: ServedModel, plan: Callable[[], Plan]) -> tuple[Ticket, Plan]:
         """Take the places first; tokenise only for those who have one, and outside the event loop."""
         try:
             ticket = served.engine.reserve(texts_asked(wanted))

@@ -92,8 +92,7 @@ def check_exposure(host: str, key: str | None) -> None:
             tr(
                 f"--host {host}: an address that other machines can reach needs a key; "
                 f"give --api-key-file FILE or set {KEY_VARIABLE}",
-                f"--host {host}：其他机器可访问的地址必须设置密钥；"
-                f"请用 --api-key-file FILE 或设置 {KEY_VARIABLE}",
+                f"--host {host}：其他机器可访问的地址必须设置密钥；请用 --api-key-file FILE 或设置 {KEY_VARIABLE}",
             )
         )
 

@@ -58,9 +58,7 @@ def plan_completion(request: CompletionRequest, served: ServedModel) -> Plan:
     score = request.echo and request.logprobs is not None
     chosen = {"logprobs": request.logprobs}
     orders, seed = _orders(request, served, all_ids, "prompt", request.max_tokens, chosen, score)
-    shown = [
-        ids[1:] if isinstance(prompt, str) else ids for prompt, ids in zip(prompts, all_ids, strict=True)
-    ]
+    shown = [ids[1:] if isinstance(prompt, str) else ids for prompt, ids in zip(prompts, all_ids, strict=True)]
     texts = [
         prompt if isinstance(prompt, str) else served.tokenizer.decode(prompt) if request.echo else ""
         for prompt in prompts
@@ -175,7 +173,6 @@ def _too_long(prompt: int, most: int, limit: int, param: str) -> ApiError:
     message = tr(
         f"the prompt has {prompt} tokens and {most} more are asked for, but the context holds {limit}; "
         "shorten the prompt or lower max_tokens",
-        f"提示有 {prompt} 个词元，另要求生成 {most} 个，而上下文只容纳 {limit} 个；"
-        "请缩短提示或减小 max_tokens",
+        f"提示有 {prompt} 个词元，另要求生成 {most} 个，而上下文只容纳 {limit} 个；请缩短提示或减小 max_tokens",
     )
     return ApiError(400, message, param=param, code="context_length_exceeded")

@@ -96,9 +96,7 @@ class CompletionForm(_Base):
         if not self._echo:
             return []
         texts = enumerate(self._plan.echo_texts)
-        return [
-            self._object([{"index": i, "text": t, "logprobs": None, "finish_reason": None}]) for i, t in texts
-        ]
+        return [self._object([{"index": i, "text": t, "logprobs": None, "finish_reason": None}]) for i, t in texts]
 
     def chunk(self, index: int, text: str, token: Token) -> Json | None:
         """Return the chunk for one more token; None: nothing to say yet."""

@@ -120,9 +120,7 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        before = {
-            number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)
-        }
+        before = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             yield
         finally:
@@ -157,9 +155,7 @@ class Connection(H11Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is not HTTP."""
-        error = ApiError(
-            400, tr("this is not a valid HTTP request", "不是有效的 HTTP 请求"), code="invalid_http"
-        )
+        error = ApiError(400, tr("this is not a valid HTTP request", "不是有效的 HTTP 请求"), code="invalid_http")
         body = json.dumps(error.body(), ensure_ascii=False).encode()
         headers = [
             (b"content-type", b"application/json"),
@@ -185,9 +181,7 @@ class Connection(H11Protocol):
 
 def _bind(host: str, port: int) -> socket.socket:
     try:
-        family, kind, protocol, _, address = socket.getaddrinfo(
-            host.strip("[]"), port, type=socket.SOCK_STREAM
-        )[0]
+        family, kind, protocol, _, address = socket.getaddrinfo(host.strip("[]"), port, type=socket.SOCK_STREAM)[0]
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)

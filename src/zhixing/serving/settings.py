@@ -26,16 +26,12 @@ class ServerSettings(Settings):
         le=1 << 20,
     )
     request_seconds: float = setting(120.0, "longest a request may take", "请求最长时间", unit="s", gt=0)
-    read_seconds: float = setting(
-        10.0, "longest a body may take to arrive", "请求体最长到达时间", unit="s", gt=0
-    )
+    read_seconds: float = setting(10.0, "longest a body may take to arrive", "请求体最长到达时间", unit="s", gt=0)
     stall_seconds: float = setting(
         30.0, "longest a client may refuse to take the next chunk", "客户端拒收数据的最长时间", unit="s", gt=0
     )
     ping_seconds: float = setting(15.0, "silence between keep-alive comments", "保活间隔", unit="s", gt=0)
-    drain_seconds: float = setting(
-        30.0, "time for running requests at shutdown", "退出前的等待", unit="s", ge=0
-    )
+    drain_seconds: float = setting(30.0, "time for running requests at shutdown", "退出前的等待", unit="s", ge=0)
     body_bytes: int = setting(1_000_000, "largest request body", "请求体上限", unit="bytes", ge=1024)
     header_bytes: int = setting(16_384, "largest sum of request headers", "请求头上限", unit="bytes", ge=1024)
     stream_events: int = setting(

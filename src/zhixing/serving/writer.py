@@ -82,9 +82,7 @@ class Order:
 class Writer(SequenceState):
     """The state machine of one text, with its place in a request."""
 
-    def __init__(
-        self, index: int, order: Order, model: LanguageModel, tokenizer: Tokenizer, ticket: Ticket
-    ) -> None:
+    def __init__(self, index: int, order: Order, model: LanguageModel, tokenizer: Tokenizer, ticket: Ticket) -> None:
         super().__init__(order.ids, model, tokenizer, order.settings, order.seed)
         self.index = index
         self.order = order

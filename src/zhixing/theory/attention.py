@@ -64,9 +64,7 @@ def scores(query: Array, key: Array, mask: Mask | None = None, bias: Array | flo
     return products if mask is None else np.where(mask, products, -np.inf)
 
 
-def attention(
-    query: Array, key: Array, value: Array, mask: Mask | None = None, bias: Array | float = 0.0
-) -> Array:
+def attention(query: Array, key: Array, value: Array, mask: Mask | None = None, bias: Array | float = 0.0) -> Array:
     r"""$\mathrm{softmax}(QK^\top/\sqrt E + \text{bias})\,V$; (..., T, E), (..., S, E), (..., S, E) ->
     (..., T, E). Equation 1.
 
@@ -128,9 +126,7 @@ def grouped_query_attention(
     return attention(query, np.repeat(key, shared, axis=-3), np.repeat(value, shared, axis=-3), mask, bias)
 
 
-def multi_head_attention(
-    x: Array, memory: Array, weights: Projections, heads: int, mask: Mask | None = None
-) -> Array:
+def multi_head_attention(x: Array, memory: Array, weights: Projections, heads: int, mask: Mask | None = None) -> Array:
     r"""$\mathrm{concat}(\mathrm{head}_1, \dots, \mathrm{head}_H)\,W^O$. Section 3.2.2.
 
     x (..., T, D) asks, memory (..., S, D) answers: the same array for self-attention, the encoder's output

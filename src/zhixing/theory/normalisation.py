@@ -28,9 +28,7 @@ def layer_norm(x: Array, gain: Array, shift: Array, epsilon: float = 1e-5) -> Ar
     return gain * standardise(x, epsilon) + shift
 
 
-def layer_norm_gradient(
-    x: Array, gain: Array, upstream: Array, epsilon: float = 1e-5
-) -> tuple[Array, Array, Array]:
+def layer_norm_gradient(x: Array, gain: Array, upstream: Array, epsilon: float = 1e-5) -> tuple[Array, Array, Array]:
     r"""With $h = \gamma\odot g$:
     $dx = (h - \overline{h} - \hat x\,\overline{h\odot\hat x})/\sqrt{\sigma^2+\varepsilon}$ (bars: means over
     D); $d\gamma = \sum g\odot\hat x,\ d\beta = \sum g$ (sums over all rows).

@@ -108,9 +108,7 @@ def relative_bucket(distance: Ids, buckets: int = 32, farthest: int = 128, both_
     return later + np.where(far < exact, far, steps)
 
 
-def relative_bias(
-    queries: int, keys: int, table: Array, farthest: int = 128, both_ways: bool = True
-) -> Array:
+def relative_bias(queries: int, keys: int, table: Array, farthest: int = 128, both_ways: bool = True) -> Array:
     r"""A learned number per bucket of distance and head, added to the scores; table (buckets, H) ->
     (H, T, S).
 
@@ -121,3 +119,22 @@ def relative_bias(
     """
     distance = np.arange(keys) - np.arange(keys - queries, keys)[:, None]
     return table[relative_bucket(distance, len(table), farthest, both_ways)].transpose(2, 0, 1)
+
+
+def looking_back(offset: int, width: int, base: float = 10_000.0, pairs: int = 6) -> tuple[Array, Array]:
+    r"""Query and key whose score under rotary positions depends on the distance alone, largest at ``offset``.
+
+    With $q_i = e^{-\mathrm{i}\,o\,\theta_i}$ and $k_i = 1$ for the ``pairs`` fastest frequencies, the score of a key
+    $d$ positions back is $\sum_i \cos((d - o)\,\theta_i)$: it follows from Su et al. (2021), equation 16.
+
+    >>> query, key = looking_back(2, width=16)
+    >>> scores = [rotary(query[None], np.array([9]))[0] @ rotary(key[None], np.array([9 - d]))[0] for d in range(5)]
+    >>> int(np.argmax(scores))
+    2
+    """
+    half, used = width // 2, min(pairs, width // 2)
+    angles = offset * base ** (-np.arange(used) / half)
+    query, key = np.zeros(width), np.zeros(width)
+    query[:used], query[half : half + used] = np.cos(angles), -np.sin(angles)
+    key[:used] = 1.0
+    return query, key

@@ -94,9 +94,7 @@ def encode_by_union(word: str, ranks: Mapping[str, int]) -> list[str]:
     ['low', 'est']
     """
     symbols = list(word)
-    while known := [
-        (ranks[a + b], i) for i, (a, b) in enumerate(itertools.pairwise(symbols)) if a + b in ranks
-    ]:
+    while known := [(ranks[a + b], i) for i, (a, b) in enumerate(itertools.pairwise(symbols)) if a + b in ranks]:
         _, position = min(known)
         symbols[position : position + 2] = [symbols[position] + symbols[position + 1]]
     return symbols

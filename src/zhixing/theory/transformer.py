@@ -52,9 +52,7 @@ class LlamaBlock(NamedTuple):
     gate: Array  # (D, F)
     up: Array  # (D, F)
     down: Array  # (F, D)
-    head_norms: tuple[Array, Array] | None = (
-        None  # (E,), (E,): gains for queries and keys; None: no such norm
-    )
+    head_norms: tuple[Array, Array] | None = None  # (E,), (E,): gains for queries and keys; None: no such norm
 
 
 def gpt2_block(x: Array, block: Gpt2Block, heads: int, mask: Mask) -> Array:

@@ -14,16 +14,18 @@ Floats = NDArray[np.float64]
 
 
 def bigram_table(counts: Floats, discount: float) -> Floats:
-    """Return ``P(w | v)``, interpolated Kneser-Ney: ``max(c(vw) - d, 0) / c(v) + d N1+(v·) / c(v) · N1+(·w) / N1+(··)``.
+    """Return ``P(w | v)``, interpolated Kneser-Ney: ``max(c(vw) - d, 0) / c(v) + d N1+(v·) / c(v) · p(w)`` with
+    ``p(w) = (N1+(·w) + 1) / (N1+(··) + V)``: the lower order of Kneser and Ney, add-one smoothed so that nothing is
+    impossible.
 
-    ``counts``: (V, V), row ``v`` counts what follows ``v``; a row without counts becomes the continuation distribution.
+    ``counts``: (V, V), row ``v`` counts what follows ``v``; a row without counts becomes ``p``.
 
     >>> table = bigram_table(np.array([[0.0, 3.0], [1.0, 1.0]]), discount=0.5)
     >>> table.round(4).tolist()
-    [[0.0556, 0.9444], [0.4167, 0.5833]]
+    [[0.0667, 0.9333], [0.45, 0.55]]
     """
     seen = counts > 0
-    continuation = seen.sum(axis=0) / max(seen.sum(), 1)
+    continuation = (seen.sum(axis=0) + 1) / (seen.sum() + len(counts))
     total = counts.sum(axis=1, keepdims=True)
     safe = np.maximum(total, 1)
     discounted = np.maximum(counts - discount, 0) / safe

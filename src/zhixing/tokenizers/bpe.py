@@ -27,7 +27,6 @@ from zhixing.tokenizers.protocol import SEPARATOR
 
 if TYPE_CHECKING:
     import tiktoken
-
     import tokenizers
 
 _BLANK_RUN = 20_000
@@ -114,9 +113,7 @@ class BpeTokenizer(PieceTokenizer):
 
 def _pattern(pre_tokenizer: Any) -> str | None:
     """Return the one pattern of a byte-level pre-tokenizer: GPT-2's own, or that of a ``Split`` before it."""
-    parts = (
-        [pre_tokenizer] if (pre_tokenizer or {}).get("type") != "Sequence" else pre_tokenizer["pretokenizers"]
-    )
+    parts = [pre_tokenizer] if (pre_tokenizer or {}).get("type") != "Sequence" else pre_tokenizer["pretokenizers"]
     *before, last = parts
     if (last or {}).get("type") != "ByteLevel" or last.get("add_prefix_space", True):
         return None
@@ -140,14 +137,11 @@ def _ranks_suffice(model: Json, special_tokens: Mapping[str, int]) -> bool:
     import tokenizers
 
     vocab = model["vocab"]
-    pairs = [
-        tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]
-    ]
+    pairs = [tuple(merge.split(" ", 1)) if isinstance(merge, str) else tuple(merge) for merge in model["merges"]]
     ids = [vocab[left + right] for left, right in pairs]
     in_order = all(before < after for before, after in itertools.pairwise(ids))
     after_parts = all(
-        all(len(part) == 1 or vocab[part] < index for part in pair)
-        for pair, index in zip(pairs, ids, strict=True)
+        all(len(part) == 1 or vocab[part] < index for part in pair) for pair, index in zip(pairs, ids, strict=True)
     )
     nothing_else = len(vocab.keys() - special_tokens.keys()) == 256 + len(ids)
     if not (in_order and after_parts and nothing_else):

@@ -33,7 +33,4 @@ class ByteTokenizer(PieceTokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the UTF-8 bytes of each text, each of shape ``(T,)``."""
-        return [
-            np.frombuffer(checked_text(text).encode("utf-8"), dtype=np.uint8).astype(np.int64)
-            for text in texts
-        ]
+        return [np.frombuffer(checked_text(text).encode("utf-8"), dtype=np.uint8).astype(np.int64) for text in texts]

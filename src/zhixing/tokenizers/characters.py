@@ -25,9 +25,7 @@ _UNKNOWN = -1
 class CharacterTokenizer(PieceTokenizer):
     """Characters, with bytes to fall back on."""
 
-    def __init__(
-        self, characters: Sequence[str], document: Json | None = None, config: Json | None = None
-    ) -> None:
+    def __init__(self, characters: Sequence[str], document: Json | None = None, config: Json | None = None) -> None:
         """Take ``characters`` (none of them ASCII, all different) as ids 256, 257, …"""
         self._characters = tuple(characters)
         special_tokens = special_table(256 + len(self._characters))
@@ -75,9 +73,7 @@ class CharacterTokenizer(PieceTokenizer):
         if not unknown.any():
             return ids
         width = np.where(unknown, 1 + (points >= 0x80) + (points >= 0x800) + (points >= 0x10000), 1)
-        fallen = np.repeat(
-            unknown, width
-        )  # (T,): which places of the result hold a byte of an unknown character
+        fallen = np.repeat(unknown, width)  # (T,): which places of the result hold a byte of an unknown character
         out = np.empty(len(fallen), dtype=np.int64)
         out[~fallen] = ids[~unknown]
         spelled = points[unknown].tobytes().decode("utf-32-le").encode("utf-8")

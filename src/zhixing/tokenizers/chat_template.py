@@ -215,9 +215,7 @@ def check_messages(messages: Sequence[Message]) -> None:
                 )
             )
         if not isinstance(message.get("content"), str):
-            raise DataError(
-                tr(f"message {number}: 'content' must be text", f"第 {number} 条消息：'content' 应为文本")
-            )
+            raise DataError(tr(f"message {number}: 'content' must be text", f"第 {number} 条消息：'content' 应为文本"))
         if role == "system" and number > 1:
             raise DataError(
                 tr(

@@ -34,9 +34,7 @@ class HuggingFaceTokenizer(PieceTokenizer):
         """Take the text of each id in ``tokens``."""
         special_ids = set(special_tokens.values())
         prefix = document["model"].get("continuing_subword_prefix") or ""
-        pieces = [
-            b"" if index in special_ids else _piece(token, prefix) for index, token in enumerate(tokens)
-        ]
+        pieces = [b"" if index in special_ids else _piece(token, prefix) for index, token in enumerate(tokens)]
         super().__init__(document, pieces, special_tokens, config, separator)
         self._backend = open_backend(document, where)
 
@@ -51,9 +49,7 @@ class HuggingFaceTokenizer(PieceTokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the ids of each text, each of shape ``(T,)``, on all the processor's cores."""
-        found = self._backend.encode_batch_fast(
-            [checked_text(text) for text in texts], add_special_tokens=False
-        )
+        found = self._backend.encode_batch_fast([checked_text(text) for text in texts], add_special_tokens=False)
         return [np.array(encoding.ids, dtype=np.int64) for encoding in found]
 
     def decode(self, ids: Iterable[int]) -> str:

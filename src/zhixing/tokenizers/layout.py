@@ -85,9 +85,7 @@ def _bpe(vocab: Mapping[str, int], merges: list[list[str]], byte_fallback: bool)
     }
 
 
-def _document(
-    model: Json, special_tokens: Mapping[str, int], pre_tokenizer: Json | None, decoder: Any
-) -> Json:
+def _document(model: Json, special_tokens: Mapping[str, int], pre_tokenizer: Json | None, decoder: Any) -> Json:
     return {
         "version": "1.0",
         "truncation": None,

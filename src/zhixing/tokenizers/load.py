@@ -49,9 +49,7 @@ def load_tokenizer(folder: str | Path) -> PieceTokenizer:
     return _tokenizer(document, tokens, config, folder, where)
 
 
-def _tokenizer(
-    document: Json, tokens: Sequence[str], config: Json | None, folder: Path, where: Path
-) -> PieceTokenizer:
+def _tokenizer(document: Json, tokens: Sequence[str], config: Json | None, folder: Path, where: Path) -> PieceTokenizer:
     special_tokens = {token["content"]: token["id"] for token in document["added_tokens"] if token["special"]}
     model = document["model"]
     is_bpe = model.get("type", "BPE") == "BPE"
@@ -72,9 +70,7 @@ def _is_byte_level(pre_tokenizer: Any) -> bool:
     if not isinstance(pre_tokenizer, dict):
         return False
     parts = pre_tokenizer.get("pretokenizers") if pre_tokenizer.get("type") == "Sequence" else [pre_tokenizer]
-    return isinstance(parts, list) and any(
-        isinstance(part, dict) and part.get("type") == "ByteLevel" for part in parts
-    )
+    return isinstance(parts, list) and any(isinstance(part, dict) and part.get("type") == "ByteLevel" for part in parts)
 
 
 def _is_character_level(document: Json, tokens: Sequence[str], special_tokens: Mapping[str, int]) -> bool:
@@ -82,9 +78,7 @@ def _is_character_level(document: Json, tokens: Sequence[str], special_tokens: M
     plain = not model.get("merges") and not document.get("pre_tokenizer") and not document.get("normalizer")
     bytes_first = list(tokens[:256]) == [f"<0x{byte:02X}>" for byte in range(256)]
     ours = special_tokens == special_table(len(tokens) - len(special_tokens))
-    single = all(
-        len(token) == 1 and ord(token) >= 128 for token in tokens[256 : len(tokens) - len(special_tokens)]
-    )
+    single = all(len(token) == 1 and ord(token) >= 128 for token in tokens[256 : len(tokens) - len(special_tokens)])
     return bool(plain and model.get("byte_fallback") and bytes_first and ours and single)
 
 
@@ -95,13 +89,11 @@ def _byte_pieces(document: Json, tokens: Sequence[str], where: Path) -> list[byt
     if missing := [byte for byte, character in enumerate(BYTE_CHARACTERS) if character not in vocab]:
         raise refuse(
             where,
-            f"no token for byte 0x{missing[0]:02X} ({len(missing)} of 256 are missing): "
-            "some text could not be encoded",
+            f"no token for byte 0x{missing[0]:02X} ({len(missing)} of 256 are missing): some text could not be encoded",
             f"缺少字节 0x{missing[0]:02X} 的词元（256 个中缺 {len(missing)} 个），某些文本将无法编码",
         )
     added = {
-        token["id"]: b"" if token["special"] else token["content"].encode("utf-8")
-        for token in document["added_tokens"]
+        token["id"]: b"" if token["special"] else token["content"].encode("utf-8") for token in document["added_tokens"]
     }
     pieces = []
     for index, token in enumerate(tokens):

@@ -147,8 +147,7 @@ def checked_ids(ids: Iterable[int], vocab_size: int) -> list[int]:
         wrong = next(index for index in known if not 0 <= index < vocab_size)
         raise DataError(
             tr(
-                f"id {wrong} is not in this vocabulary (0 to {vocab_size - 1}); "
-                "use the tokenizer that made it",
+                f"id {wrong} is not in this vocabulary (0 to {vocab_size - 1}); use the tokenizer that made it",
                 f"编号 {wrong} 不在此词表内（0 到 {vocab_size - 1}）；请使用产生它的分词器",
             )
         )
@@ -163,8 +162,7 @@ def checked_text(text: str) -> str:
         place, code = error.start + 1, f"U+{ord(text[error.start]):04X}"
         raise DataError(
             tr(
-                f"character {place} of the text is {code}, half of a surrogate pair; "
-                "remove it or replace it by U+FFFD",
+                f"character {place} of the text is {code}, half of a surrogate pair; remove it or replace it by U+FFFD",
                 f"文本第 {place} 个字符是 {code}，即半个代理对；请删除或换成 U+FFFD",
             )
         ) from None
@@ -176,19 +174,14 @@ def fingerprint(document: Json) -> str:
     does not."""
     model = {name: value for name, value in document["model"].items() if value not in (None, False)}
     added = [
-        {
-            name: token.get(name) or False
-            for name in ("id", "content", "special", "single_word", "lstrip", "rstrip")
-        }
+        {name: token.get(name) or False for name in ("id", "content", "special", "single_word", "lstrip", "rstrip")}
         for token in document.get("added_tokens") or []
     ]
     if isinstance(model.get("vocab"), dict):
         contents = {token["content"] for token in added}
         model["vocab"] = {token: index for token, index in model["vocab"].items() if token not in contents}
     if model.get("type") == "BPE":
-        model["merges"] = [
-            merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]
-        ]
+        model["merges"] = [merge.split(" ", 1) if isinstance(merge, str) else merge for merge in model["merges"]]
     decisive = {
         "model": model,
         "added_tokens": added,

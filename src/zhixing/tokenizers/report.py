@@ -106,8 +106,7 @@ class TokenizerReport:
         """Return everything, the derived figures too, ready for JSON."""
         derived = ("characters_per_token", "bytes_per_token", "unknown_rate", "vocabulary_use")
         rows = [
-            asdict(row)
-            | {"characters_per_token": row.characters_per_token, "bytes_per_token": row.bytes_per_token}
+            asdict(row) | {"characters_per_token": row.characters_per_token, "bytes_per_token": row.bytes_per_token}
             for row in self.scripts
         ]
         return asdict(self) | {name: getattr(self, name) for name in derived} | {"scripts": rows}
@@ -212,6 +211,4 @@ def _worst_words(tokenizer: Tokenizer, words: Counter[str], number: int) -> tupl
         WorstString(word, count, len(ids), len(word.encode("utf-8")) / max(len(ids), 1))
         for (word, count), ids in zip(common, encoded, strict=True)
     ]
-    return tuple(
-        sorted(found, key=lambda row: (row.bytes_per_token, -row.count * row.tokens, row.text))[:number]
-    )
+    return tuple(sorted(found, key=lambda row: (row.bytes_per_token, -row.count * row.tokens, row.text))[:number])

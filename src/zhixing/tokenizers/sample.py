@@ -50,9 +50,7 @@ class Sample:
 def take_sample(texts: Iterable[str], sample_bytes: int, memory_bytes: float) -> Sample:
     """Return chunks of at most ``sample_bytes`` of UTF-8 whose training takes about ``memory_bytes`` at
     most."""
-    kept: list[
-        tuple[int, int, str, int, float]
-    ] = []  # (-hash, order, text, bytes, memory): the largest hash is on top
+    kept: list[tuple[int, int, str, int, float]] = []  # (-hash, order, text, bytes, memory): the largest hash is on top
     held = corpus = 0
     memory = 0.0
     with progress(tr("reading text for the tokenizer", "读取分词器训练文本"), unit="bytes") as bar:

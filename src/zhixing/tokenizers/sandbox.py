@@ -60,9 +60,7 @@ class ChatSandbox(ImmutableSandboxedEnvironment):
     intercepted_binops = frozenset({"+", "*", "**", "%"})
 
     def __init__(self) -> None:
-        super().__init__(
-            trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation]
-        )
+        super().__init__(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols", _Generation])
         for name in _GROWING_FILTERS:
             self.filters.pop(name, None)
         self.filters |= {"indent": _indent, "join": _join, "replace": _replace, "tojson": _to_json}
@@ -109,9 +107,7 @@ class _BoundedConcatenation(NodeTransformer):
     def visit_Concat(self, node: nodes.Concat) -> nodes.Filter:
         self.generic_visit(node)
         listed = nodes.List(node.nodes, lineno=node.lineno)
-        return nodes.Filter(
-            listed, "join", [], [], None, None, lineno=node.lineno, environment=node.environment
-        )
+        return nodes.Filter(listed, "join", [], [], None, None, lineno=node.lineno, environment=node.environment)
 
 
 class _Generation(Extension):

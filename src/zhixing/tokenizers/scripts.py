@@ -54,7 +54,5 @@ class ScriptTable:
 def utf8_widths(text: str) -> NDArray[np.int64]:
     """Return how many bytes of UTF-8 each character of ``text`` takes: shape ``(characters,)``."""
     points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-    widths: NDArray[np.int64] = (
-        1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
-    )
+    widths: NDArray[np.int64] = 1 + (points >= 0x80).astype(np.int64) + (points >= 0x800) + (points >= 0x10000)
     return widths

@@ -100,22 +100,18 @@ def train_tokenizer(settings: TokenizerSettings, texts: Iterable[str]) -> PieceT
             tr(
                 f"vocab_size = {settings.vocab_size}: at least {SMALLEST} are needed "
                 f"(256 bytes and {SMALLEST - 256} special tokens)",
-                f"vocab_size = {settings.vocab_size}：至少需要 {SMALLEST}"
-                f"（256 个字节与 {SMALLEST - 256} 个特殊词元）",
+                f"vocab_size = {settings.vocab_size}：至少需要 {SMALLEST}（256 个字节与 {SMALLEST - 256} 个特殊词元）",
             )
         )
     sample = take_sample((checked_text(text) for text in texts), settings.sample_bytes, settings.memory_bytes)
     if not sample.texts:
         raise DataError(tr("there is no text to train a tokenizer on", "没有可用于训练分词器的文本"))
     _tell(settings, sample)
-    tokenizer = (
-        _train_bpe(settings, sample) if settings.kind == "bpe" else _train_characters(settings, sample)
-    )
+    tokenizer = _train_bpe(settings, sample) if settings.kind == "bpe" else _train_characters(settings, sample)
     if tokenizer.vocab_size < settings.vocab_size:
         _log.warning(
             tr(
-                f"the text is too small for {settings.vocab_size} tokens: "
-                f"the vocabulary has {tokenizer.vocab_size}",
+                f"the text is too small for {settings.vocab_size} tokens: the vocabulary has {tokenizer.vocab_size}",
                 f"文本太少，不足以得到 {settings.vocab_size} 个词元：词表只有 {tokenizer.vocab_size} 个",
             )
         )
@@ -127,8 +123,7 @@ def _tell(settings: TokenizerSettings, sample: Sample) -> None:
     if not sample.is_whole:
         _log.info(
             tr(
-                f"tokenizer: a sample of {used:.1f} MB of {whole:.1f} MB "
-                "(limits: sample_bytes, memory_bytes)",
+                f"tokenizer: a sample of {used:.1f} MB of {whole:.1f} MB (limits: sample_bytes, memory_bytes)",
                 f"分词器：从 {whole:.1f} MB 中抽样 {used:.1f} MB（上限：sample_bytes、memory_bytes）",
             )
         )

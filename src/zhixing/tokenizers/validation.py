@@ -41,9 +41,7 @@ def read_text(path: Path) -> str:
             raise refuse(path, f"{size} bytes, more than {FILE_LIMIT}", f"{size} 字节，超过上限 {FILE_LIMIT}")
         return path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
-        raise refuse(
-            path, f"not UTF-8 (byte {error.start})", f"不是 UTF-8（第 {error.start} 字节）"
-        ) from error
+        raise refuse(path, f"not UTF-8 (byte {error.start})", f"不是 UTF-8（第 {error.start} 字节）") from error
     except OSError as error:
         raise refuse(path, f"cannot be read: {error.strerror}", f"无法读取：{error.strerror}") from error
 
@@ -98,9 +96,7 @@ def _vocabulary(model: Json, where: Path | str) -> dict[str, int]:
     vocab = model.get("vocab")
     if isinstance(vocab, list):  # unigram: [token, score] in the order of ids
         if not all(isinstance(row, list) and len(row) == 2 and isinstance(row[0], str) for row in vocab):
-            raise refuse(
-                where, "'model.vocab' must hold [token, score] pairs", "'model.vocab' 应为 [词元, 分数] 对"
-            )
+            raise refuse(where, "'model.vocab' must hold [token, score] pairs", "'model.vocab' 应为 [词元, 分数] 对")
         listed = {row[0]: index for index, row in enumerate(vocab)}
         if len(listed) < len(vocab):
             raise refuse(where, "a token stands twice in 'model.vocab'", "'model.vocab' 中有重复的词元")
@@ -138,10 +134,7 @@ def _added_tokens(document: Json, where: Path | str) -> list[Json]:
     filled = []
     for token in added:
         _check_token(token.get("content"), token.get("id"), where)
-        flags = {
-            flag: token.get(flag, False)
-            for flag in ("single_word", "lstrip", "rstrip", "normalized", "special")
-        }
+        flags = {flag: token.get(flag, False) for flag in ("single_word", "lstrip", "rstrip", "normalized", "special")}
         if not all(isinstance(value, bool) for value in flags.values()):
             raise refuse(
                 where,

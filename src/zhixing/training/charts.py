@@ -128,9 +128,7 @@ def thin(points: Sequence[Point], buckets: int = _BUCKETS) -> list[Point]:
     for bucket in range(buckets):
         numbers = range(bucket * len(points) // buckets, (bucket + 1) * len(points) // buckets)
         finite = {n: y for n in numbers if (y := points[n][1]) is not None}
-        kept.update(
-            {min(finite, key=finite.__getitem__), max(finite, key=finite.__getitem__)} if finite else ()
-        )
+        kept.update({min(finite, key=finite.__getitem__), max(finite, key=finite.__getitem__)} if finite else ())
         kept.update([n for n in numbers if n not in finite][:1])
     return [points[n] for n in sorted(kept)]
 
@@ -264,9 +262,7 @@ def _nearest(
         if near:
             px, py = min(near, key=lambda point: abs(point[0] - at))
             place = 100 * across.place(px), 100 * (1 - up.place(py))
-            dots.append(
-                Markup('<circle class="s{} dot" cx="{:.2f}%" cy="{:.2f}%" r="3.5"/>').format(number, *place)
-            )
+            dots.append(Markup('<circle class="s{} dot" cx="{:.2f}%" cy="{:.2f}%" r="3.5"/>').format(number, *place))
             words.append(f"{one.name} {short(py, 4)}" if len(series) > 1 else short(py, 4))
     return dots, words
 
@@ -290,17 +286,13 @@ def _summary(title: str, series: Sequence[Series], unit: str) -> str:
 
 
 def _message() -> Markup:
-    return Markup('<p class="quiet">{}</p>').format(
-        tr("No finite value was recorded.", "没有记录到有限的数值。")
-    )
+    return Markup('<p class="quiet">{}</p>').format(tr("No finite value was recorded.", "没有记录到有限的数值。"))
 
 
 def _figure(title: str, legend: Markup, content: Markup, missing: int, wide: bool) -> Markup:
     note = Markup()
     if missing:
-        words = tr(
-            f"Values that were not finite, left as gaps: {missing}.", f"{missing} 个非有限值显示为断点。"
-        )
+        words = tr(f"Values that were not finite, left as gaps: {missing}.", f"{missing} 个非有限值显示为断点。")
         note = Markup('<p class="quiet">{}</p>').format(words)
     return Markup('<figure class="chart{}"><figcaption><h3>{}</h3>{}</figcaption>{}{}</figure>').format(
         " wide" if wide else "", title, legend, content, note

@@ -34,7 +34,8 @@ MOST_SKIPPED_IN_A_ROW = 3
 class Progress:
     """How far a run has come: everything the loop must remember besides weights, optimizer and random generators.
 
-    ``position`` counts windows of the global order, ``counted`` those that were counted before the first step; ``seconds`` counts training time only (no validation, no saving).
+    ``position`` counts windows of the global order, ``counted`` those that were counted
+    before the first step; ``seconds`` counts training time only (no validation, no saving).
     """
 
     step: int = 0
@@ -193,8 +194,7 @@ def _skip(state: Progress, weight: float, loss: float, norm: float) -> None:
     if weight > 0:
         raise Diverged(
             tr(
-                f"the loss was not finite {often}; "
-                "lower training.optimizer.learning_rate or matrix_learning_rate",
+                f"the loss was not finite {often}; lower training.optimizer.learning_rate or matrix_learning_rate",
                 f"损失{often}非有限；请降低 training.optimizer.learning_rate 或 matrix_learning_rate",
             )
         )
@@ -227,9 +227,7 @@ def _validate(task: Task, settings: TrainingSettings, state: Progress, hooks: Ho
 
 
 def _save_is_due(settings: TrainingSettings, state: Progress, last_save: float) -> bool:
-    if (
-        state.skipped_in_a_row
-    ):  # the weights may be what is wrong: do not let them push out the last good state
+    if state.skipped_in_a_row:  # the weights may be what is wrong: do not let them push out the last good state
         return False
     by_steps = settings.checkpoint_steps and state.step % settings.checkpoint_steps == 0
     return bool(by_steps) or time.monotonic() - last_save >= settings.checkpoint_minutes * 60
@@ -288,9 +286,7 @@ class _Window:
 
 
 def _show(bar: Bar, shown: float, now: float, window: _Window) -> float:
-    bar.note(
-        f"{tr('loss', '损失')} {window.loss:.3f}  {window.tokens_per_second:,.0f} {tr('tokens/s', '词元/秒')}"
-    )
+    bar.note(f"{tr('loss', '损失')} {window.loss:.3f}  {window.tokens_per_second:,.0f} {tr('tokens/s', '词元/秒')}")
     bar.advance(now - shown)
     return now
 

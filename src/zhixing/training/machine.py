@@ -180,8 +180,7 @@ def _precision(
                 tr(
                     f"bfloat16 is {single / half:.0f} times slower than float32 on this machine; "
                     "training.precision=auto would choose float32",
-                    f"本机上 bfloat16 比 float32 慢 {single / half:.0f} 倍；"
-                    "training.precision=auto 会选择 float32",
+                    f"本机上 bfloat16 比 float32 慢 {single / half:.0f} 倍；training.precision=auto 会选择 float32",
                 )
             )
         return "bfloat16", half

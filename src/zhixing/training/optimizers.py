@@ -29,20 +29,14 @@ class OptimizerSettings(Settings):
         "峰值学习率（muon：用于嵌入、输出层、归一与偏置）",
         gt=0,
     )
-    matrix_learning_rate: float = setting(
-        0.02, "muon's peak rate for matrices", "muon 用于矩阵的峰值学习率", gt=0
-    )
+    matrix_learning_rate: float = setting(0.02, "muon's peak rate for matrices", "muon 用于矩阵的峰值学习率", gt=0)
     momentum: float = setting(0.95, "of momentum and muon", "momentum 与 muon 的动量", ge=0, lt=1)
     beta1: float = setting(0.9, "Adam's average of gradients", "Adam 的一阶平均系数", ge=0, lt=1)
-    beta2: float = setting(
-        0.95, "Adam's (RMSprop's) average of squares", "Adam（RMSprop）的二阶平均系数", ge=0, lt=1
-    )
+    beta2: float = setting(0.95, "Adam's (RMSprop's) average of squares", "Adam（RMSprop）的二阶平均系数", ge=0, lt=1)
     epsilon: float = setting(1e-8, "added to the root of the squares", "加在二阶平方根上的小量", gt=0)
     newton_schulz_steps: int = setting(3, "muon's iterations", "muon 的迭代次数", ge=1, le=5)
     weight_decay: float = setting(0.0, "decoupled, on matrices", "解耦权重衰减，作用于矩阵", ge=0)
-    l2: float = setting(
-        0.0, "l2 * weight is added to a matrix's gradient", "把 l2 * 权重 加到矩阵梯度上", ge=0
-    )
+    l2: float = setting(0.0, "l2 * weight is added to a matrix's gradient", "把 l2 * 权重 加到矩阵梯度上", ge=0)
     l1: float = setting(
         0.0, "l1 * sign(weight) is added to a matrix's gradient", "把 l1 * sign(权重) 加到矩阵梯度上", ge=0
     )
@@ -83,20 +77,14 @@ class Optimizer:
 
     def state(self) -> dict[str, dict[str, Any]]:
         """Return what the optimizers remember: parameter name → {what → tensor}."""
-        return {
-            self._names[parameter]: dict(values)
-            for part in self.parts
-            for parameter, values in part.state.items()
-        }
+        return {self._names[parameter]: dict(values) for part in self.parts for parameter, values in part.state.items()}
 
     def load_state(self, state: Mapping[str, Mapping[str, Any]]) -> None:
         """Put back what ``state`` returned."""
         parameters = {name: parameter for parameter, name in self._names.items()}
         for name, values in state.items():
             parameter = parameters[name]
-            part = next(
-                p for p in self.parts if any(parameter is w for g in p.param_groups for w in g["params"])
-            )
+            part = next(p for p in self.parts if any(parameter is w for g in p.param_groups for w in g["params"]))
             part.state[parameter] = {what: _beside(parameter, value, part) for what, value in values.items()}
 
 

@@ -206,9 +206,7 @@ def _policy(style: str, script: str) -> str:
     )
 
 
-def _curve(
-    metrics: Sequence[Record], name: str, over: str, scale: float = 1.0, x_scale: float = 1.0
-) -> list[Point]:
+def _curve(metrics: Sequence[Record], name: str, over: str, scale: float = 1.0, x_scale: float = 1.0) -> list[Point]:
     """Return (x, y) of the records that hold ``name``; a value that is not finite becomes a gap."""
     return [
         (record[over] * x_scale, record[name] * scale if is_number(record[name]) else None)
@@ -244,9 +242,7 @@ def _chart_list(metrics: Sequence[Record]) -> list[tuple[str, dict[str, str], Ax
     prefix = "learning_rate_"
     rates = dict.fromkeys(name for record in metrics for name in record if name.startswith(prefix))
     rate_names = {name: visible(name.removeprefix(prefix)) for name in rates}
-    norms = [
-        r["gradient_norm"] for r in metrics if is_number(r.get("gradient_norm")) and r["gradient_norm"] > 0
-    ]
+    norms = [r["gradient_norm"] for r in metrics if is_number(r.get("gradient_norm")) and r["gradient_norm"] > 0]
     spiky = bool(norms) and max(norms) > 30 * sorted(norms)[len(norms) // 2]
     memory = any(is_number(r.get("resident_bytes")) and r["resident_bytes"] > 0 for r in metrics)
     return [

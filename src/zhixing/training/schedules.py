@@ -20,9 +20,7 @@ class ScheduleSettings(Settings):
     """How the learning rate rises and falls."""
 
     kind: Kind = setting("warmup-stable-decay", "shape after the warm-up", "预热之后的形状")
-    warmup: float = setting(
-        0.02, "share of the budget spent rising from 0", "从零升起所占的预算比例", ge=0, lt=1
-    )
+    warmup: float = setting(0.02, "share of the budget spent rising from 0", "从零升起所占的预算比例", ge=0, lt=1)
     decay: float = setting(
         0.5,
         "share of the budget spent falling (warmup-stable-decay)",
@@ -35,9 +33,7 @@ class ScheduleSettings(Settings):
     @model_validator(mode="after")
     def _shares_fit(self) -> ScheduleSettings:
         if self.kind == "warmup-stable-decay" and self.warmup + self.decay > 1:
-            raise ValueError(
-                tr("warmup and decay together are more than the budget", "warmup 与 decay 之和超过预算")
-            )
+            raise ValueError(tr("warmup and decay together are more than the budget", "warmup 与 decay 之和超过预算"))
         return self
 
 

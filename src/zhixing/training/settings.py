@@ -15,18 +15,12 @@ from zhixing.training.schedules import ScheduleSettings
 class TrainingSettings(Settings):
     """Budget, batches, optimizer, schedule, checkpoints."""
 
-    minutes: float | None = setting(
-        None, "wall-clock budget of training", "训练的时间预算", unit="minutes", gt=0
-    )
+    minutes: float | None = setting(None, "wall-clock budget of training", "训练的时间预算", unit="minutes", gt=0)
     steps: int | None = setting(None, "budget of optimizer steps", "优化步数预算", unit="steps", ge=1)
     tokens: int | None = setting(None, "budget of training tokens", "训练词元预算", unit="tokens", ge=1)
-    epochs: float | None = setting(
-        None, "budget of passes over the text", "遍历文本的次数预算", unit="passes", gt=0
-    )
+    epochs: float | None = setting(None, "budget of passes over the text", "遍历文本的次数预算", unit="passes", gt=0)
     batch_windows: int = setting(8, "windows in one micro-batch", "每个微批的窗口数", unit="windows", ge=1)
-    accumulation: int = setting(
-        1, "micro-batches in one step", "每步累积的微批数", unit="micro-batches", ge=1
-    )
+    accumulation: int = setting(1, "micro-batches in one step", "每步累积的微批数", unit="micro-batches", ge=1)
     clip_norm: float = setting(
         1.0, "largest global gradient norm; 0: no clipping", "全局梯度范数上限；0 表示不裁剪", ge=0
     )
@@ -48,12 +42,8 @@ class TrainingSettings(Settings):
         "连续多少次验证无改善则提前停止；0 表示不提前停止",
         ge=0,
     )
-    log_every: int = setting(
-        10, "steps between lines of the metrics log", "指标日志间隔步数", unit="steps", ge=1
-    )
-    checkpoint_minutes: float = setting(
-        2.0, "time between checkpoints", "检查点间隔时间", unit="minutes", gt=0
-    )
+    log_every: int = setting(10, "steps between lines of the metrics log", "指标日志间隔步数", unit="steps", ge=1)
+    checkpoint_minutes: float = setting(2.0, "time between checkpoints", "检查点间隔时间", unit="minutes", gt=0)
     checkpoint_steps: int = setting(
         0,
         "steps between checkpoints, besides; 0: by time only",

@@ -131,11 +131,7 @@ def _store(tensor: torch.Tensor, path: str, tensors: dict[str, torch.Tensor]) ->
 
 
 def _generator_state(generator: torch.Generator | np.random.Generator) -> Any:
-    return (
-        generator.get_state()
-        if isinstance(generator, torch.Generator)
-        else _plain(generator.bit_generator.state)
-    )
+    return generator.get_state() if isinstance(generator, torch.Generator) else _plain(generator.bit_generator.state)
 
 
 def _plain(node: Any) -> Any:

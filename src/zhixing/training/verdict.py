@@ -49,8 +49,7 @@ def _headline(evaluation: Mapping[str, Any], best: Record) -> Markup:
                    "<strong>{name}</strong> 每字节需要 <strong>{bits:.3f} 比特</strong>。")  # fmt: skip
     elif clear and not unclear:
         words = tr(
-            "<strong>{name}</strong> is the best of {models} models: "
-            "<strong>{bits:.3f} bits per byte</strong>.",
+            "<strong>{name}</strong> is the best of {models} models: <strong>{bits:.3f} bits per byte</strong>.",
             "{models} 个模型中最好的是 <strong>{name}</strong>：<strong>每字节 {bits:.3f} 比特</strong>。",
         )
     else:
@@ -133,9 +132,7 @@ def _loss_in_words(metrics: Sequence[Record]) -> list[Markup]:
     )
     found = [Markup(words).format(losses[0], losses[-1])]
     if validation:
-        words = tr(
-            "On held-out text it is {:.2f}, at best {:.2f}.", "在留出文本上为 {:.2f}，最好时为 {:.2f}。"
-        )
+        words = tr("On held-out text it is {:.2f}, at best {:.2f}.", "在留出文本上为 {:.2f}，最好时为 {:.2f}。")
         found.append(Markup(words).format(validation[-1], min(validation)))
     found.append(Markup(escape(tr("No evaluation in bits per byte was made.", "尚未以每字节比特数评估。"))))
     return found

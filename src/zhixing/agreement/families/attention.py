@@ -47,16 +47,12 @@ def _causal_derivative(query: Any, key: Any, value: Any, upstream: Any) -> dict[
 
 def _within_documents(query: Any, key: Any, value: Any, documents: Any) -> Any:
     parts = zip(query, key, value, documents, strict=True)
-    return np.stack(
-        [theory.grouped_query_attention(q, k, v, theory.document_mask(d)) for q, k, v, d in parts]
-    )
+    return np.stack([theory.grouped_query_attention(q, k, v, theory.document_mask(d)) for q, k, v, d in parts])
 
 
 def _cached(query: Any, key: Any, value: Any, positions: Any) -> Any:
     """The queries are the last of the text: their positions are S - T .. S - 1."""
-    return theory.grouped_query_attention(
-        query, key, value, theory.causal_mask(query.shape[-2], key.shape[-2])
-    )
+    return theory.grouped_query_attention(query, key, value, theory.causal_mask(query.shape[-2], key.shape[-2]))
 
 
 def _multi_head(x: Any, query: Any, key: Any, value: Any, output: Any) -> Any:
@@ -108,9 +104,7 @@ ROWS: tuple[Row, ...] = (
         practice=_multi_head_practice,
         inputs=draw(
             x=normal(BATCH, LENGTH, HEADS * WIDTH),
-            **dict.fromkeys(
-                ("query", "key", "value", "output"), normal(HEADS * WIDTH, HEADS * WIDTH, scale=0.2)
-            ),
+            **dict.fromkeys(("query", "key", "value", "output"), normal(HEADS * WIDTH, HEADS * WIDTH, scale=0.2)),
         ),
         tolerance=TOLERANCE,
         reason="as one head, between two more layers of sums of 32 products",

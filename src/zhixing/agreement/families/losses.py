@@ -49,19 +49,13 @@ def _chunked_theory(hidden: Any, weight: Any, targets: Any, weights: Any) -> Any
     return np.sum(parts)
 
 
-def _chunked_derivative(
-    hidden: Any, weight: Any, targets: Any, weights: Any, upstream: Any
-) -> dict[str, Any]:
-    mean = theory.cross_entropy_gradient(
-        hidden @ weight.T, targets
-    )  # of the mean; the sum's is 12 times that
+def _chunked_derivative(hidden: Any, weight: Any, targets: Any, weights: Any, upstream: Any) -> dict[str, Any]:
+    mean = theory.cross_entropy_gradient(hidden @ weight.T, targets)  # of the mean; the sum's is 12 times that
     error = upstream * len(targets) * mean * weights[:, None]
     return {"hidden": error @ weight, "weight": error.T @ hidden}
 
 
-def _classes(
-    name: str, states: tuple[Any, Any], practice_function: Any, second: Any, **settings: float
-) -> Row:
+def _classes(name: str, states: tuple[Any, Any], practice_function: Any, second: Any, **settings: float) -> Row:
     function, gradient = states
     return Row(
         name=f"losses.{name}",
@@ -73,9 +67,7 @@ def _classes(
         tolerance=TOLERANCE,
         reason=REASON,
         gradient=True,
-        derivative=lambda logits, targets, upstream: {
-            "logits": upstream * gradient(logits, targets, **settings)
-        },
+        derivative=lambda logits, targets, upstream: {"logits": upstream * gradient(logits, targets, **settings)},
     )
 
 
@@ -141,9 +133,7 @@ ROWS: tuple[Row, ...] = (
         states=(theory.binary_cross_entropy, theory.binary_cross_entropy_gradient),
         theory=theory.binary_cross_entropy,
         practice=lambda logits, targets: functional.binary_cross_entropy_with_logits(logits, targets),
-        inputs=draw(
-            logits=normal(20, scale=3.0), targets=lambda rng: rng.integers(2, size=20).astype(np.float64)
-        ),
+        inputs=draw(logits=normal(20, scale=3.0), targets=lambda rng: rng.integers(2, size=20).astype(np.float64)),
         tolerance=TOLERANCE,
         reason="a logarithm of a sum of two exponentials, then a mean over 20",
         gradient=True,

@@ -34,9 +34,7 @@ def _membership(cells: Any, share: Any) -> Any:
 
 def _static(probabilities: Any, weights: Any, prior: Any) -> Any:
     none = np.zeros(TOKENS, np.int64)
-    table, _ = fit_mixture.em_step(
-        probabilities.T, (none, none), np.zeros(TOKENS), weights[None], prior, STRENGTH
-    )
+    table, _ = fit_mixture.em_step(probabilities.T, (none, none), np.zeros(TOKENS), weights[None], prior, STRENGTH)
     return table[0]
 
 
@@ -46,9 +44,7 @@ ROWS: tuple[Row, ...] = (
         family="mixture",
         states=(theory.interpolate,),
         theory=theory.interpolate,
-        practice=lambda probabilities, weights: np.exp(
-            practice.mix(np.log(probabilities).T, weights[:, None])
-        ),
+        practice=lambda probabilities, weights: np.exp(practice.mix(np.log(probabilities).T, weights[:, None])),
         inputs=draw(probabilities=_probabilities, weights=_weights()),
         tolerance=32.0,
         reason="a logarithm and its exponential",

@@ -19,9 +19,7 @@ FEW = 4.0
 FEW_REASON = "a handful of roundings per element"
 
 
-def _activation(
-    function: Callable[..., Any], derivative: Callable[..., Any], practice: Callable[..., Any]
-) -> Row:
+def _activation(function: Callable[..., Any], derivative: Callable[..., Any], practice: Callable[..., Any]) -> Row:
     return Row(
         name=f"networks.{function.__name__}",
         family="networks",
@@ -36,9 +34,7 @@ def _activation(
     )
 
 
-def _along_rows(
-    function: Callable[..., Any], gradient: Callable[..., Any], practice: Callable[..., Any]
-) -> Row:
+def _along_rows(function: Callable[..., Any], gradient: Callable[..., Any], practice: Callable[..., Any]) -> Row:
     return Row(
         name=f"networks.{function.__name__}",
         family="networks",
@@ -114,9 +110,7 @@ ROWS: tuple[Row, ...] = (
     _activation(theory.relu, theory.relu_derivative, lambda x: functional.relu(x)),
     _activation(theory.silu, theory.silu_derivative, lambda x: functional.silu(x)),
     _activation(theory.gelu, theory.gelu_derivative, lambda x: functional.gelu(x)),
-    _activation(
-        theory.gelu_tanh, theory.gelu_tanh_derivative, lambda x: functional.gelu(x, approximate="tanh")
-    ),
+    _activation(theory.gelu_tanh, theory.gelu_tanh_derivative, lambda x: functional.gelu(x, approximate="tanh")),
     Row(
         name="networks.swiglu",
         family="networks",

@@ -30,12 +30,7 @@ def _kneser_ney(corpus: Any, text: Any) -> Any:
     model = theory.kneser_ney(corpus.tolist(), ORDER, SEPARATOR, VOCABULARY)
     return [
         [
-            np.log(
-                [
-                    model.probability(word, tuple(row[max(0, end - ORDER + 1) : end]))
-                    for word in range(VOCABULARY)
-                ]
-            )
+            np.log([model.probability(word, tuple(row[max(0, end - ORDER + 1) : end])) for word in range(VOCABULARY)])
             for end in range(1, len(row))
         ]
         for row in text.tolist()
@@ -84,9 +79,7 @@ ROWS: tuple[Row, ...] = (
         family="ngram",
         states=(theory.kneser_ney,),
         theory=_scores,
-        practice=lambda corpus, text: practice.NgramModel.fit(
-            list(corpus), VOCABULARY, SEPARATOR, ORDER
-        ).score(text),
+        practice=lambda corpus, text: practice.NgramModel.fit(list(corpus), VOCABULARY, SEPARATOR, ORDER).score(text),
         inputs=draw(corpus=_texts(DOCUMENTS, LENGTH), text=_texts(2, HELD_OUT)),
         tolerance=8.0,
         reason="as above",

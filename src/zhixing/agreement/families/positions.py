@@ -22,6 +22,17 @@ def _rotate(x: Any, positions: Any) -> Any:
 
 ROWS: tuple[Row, ...] = (
     Row(
+        name="positions.looking_back",
+        family="positions",
+        states=(theory.looking_back,),
+        theory=lambda offset: list(theory.looking_back(offset, WIDTH, BASE)),
+        practice=lambda offset: list(practice.looking_back(offset, WIDTH, BASE)),
+        inputs=draw(offset=lambda rng: int(rng.integers(1, 5))),
+        tolerance=16.0,
+        reason="cosines of angles up to 5, each rounded before",
+        takes="float32",
+    ),
+    Row(
         name="positions.rotary_angles",
         family="positions",
         states=(theory.rotary_angles,),

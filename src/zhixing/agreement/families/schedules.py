@@ -12,9 +12,7 @@ from zhixing.training import schedules as practice
 WARMUP, DECAY, FLOOR = 0.1, 0.3, 0.2
 
 
-def _row(
-    kind: practice.Kind, states: tuple[Callable[..., float], ...], formula: Callable[[float], float]
-) -> Row:
+def _row(kind: practice.Kind, states: tuple[Callable[..., float], ...], formula: Callable[[float], float]) -> Row:
     settings = practice.ScheduleSettings(kind=kind, warmup=WARMUP, decay=DECAY, final=FLOOR)
     return Row(
         name=f"schedules.{kind}",

@@ -87,7 +87,5 @@ ROWS: tuple[Row, ...] = (
         _merges_practice,
     ),
     _row("encode", (theory.encode,), _encode, _encode_practice, text=_words(30)),
-    _row(
-        "encode_batch", (theory.encode_by_union,), _encode_by_union, _encode_batch_practice, text=_words(30)
-    ),
+    _row("encode_batch", (theory.encode_by_union,), _encode_by_union, _encode_batch_practice, text=_words(30)),
 )

@@ -59,13 +59,10 @@ def _gpt2_theory(ids: Any, **weights: Any) -> Any:
         "feed_forward_norm", "feed_forward.expand", "feed_forward.contract",
     )  # fmt: skip
     blocks = [
-        theory.Gpt2Block(*(_pair(weights, f"blocks.{layer}.{part}") for part in parts))
-        for layer in range(GPT2.layers)
+        theory.Gpt2Block(*(_pair(weights, f"blocks.{layer}.{part}") for part in parts)) for layer in range(GPT2.layers)
     ]
     positions = weights["position_embedding.weight"]
-    return theory.gpt2_logits(
-        ids, weights[EMBEDDING], positions, blocks, _pair(weights, "final_norm"), GPT2.heads
-    )
+    return theory.gpt2_logits(ids, weights[EMBEDDING], positions, blocks, _pair(weights, "final_norm"), GPT2.heads)
 
 
 def _llama_block(settings: llama.LlamaSettings, weights: Mapping[str, Any], layer: int) -> theory.LlamaBlock:
@@ -74,9 +71,7 @@ def _llama_block(settings: llama.LlamaSettings, weights: Mapping[str, Any], laye
 
     cuts = np.cumsum([settings.heads * settings.per_head, settings.groups * settings.per_head])
     query, key, value = np.split(weight("attention.query_key_value").T, cuts, axis=1)
-    norms = (
-        (weight("attention.query_norm"), weight("attention.key_norm")) if settings.query_key_norm else None
-    )
+    norms = (weight("attention.query_norm"), weight("attention.key_norm")) if settings.query_key_norm else None
     gate, up = np.split(weight("feed_forward.gate_up").T, 2, axis=1)
     return theory.LlamaBlock(
         weight("attention_norm"),

@@ -40,9 +40,7 @@ def to_arpa(model: NgramModel, path: str | Path, token_names: Sequence[str]) -> 
         sizes = [model.vocab_size + 2, *(len(table.words) for table in model.tables)]
         file.write("\\data\\\n" + "".join(f"ngram {n}={size}\n" for n, size in enumerate(sizes, 1)))
         _write_unigrams(file, model, names)
-        parents: NDArray[np.str_] | list[str] = [
-            "<s>" if i == model.separator_id else s for i, s in enumerate(names)
-        ]
+        parents: NDArray[np.str_] | list[str] = ["<s>" if i == model.separator_id else s for i, s in enumerate(names)]
         for n, table in enumerate(model.tables, start=2):
             file.write(f"\n\\{n}-grams:\n")
             followers = np.diff(table.starts.astype(np.int64)).tolist()
@@ -90,9 +88,7 @@ def _cut(words: Array, sizes: Sequence[int]) -> Iterator[list[int]]:
         begin += size
 
 
-def _lines(
-    probs: NDArray[np.float32], grams: Sequence[str], backoffs: NDArray[np.float32] | None
-) -> Iterator[str]:
+def _lines(probs: NDArray[np.float32], grams: Sequence[str], backoffs: NDArray[np.float32] | None) -> Iterator[str]:
     for begin in range(0, len(grams), _LINES):
         block = slice(begin, begin + _LINES)
         with np.errstate(divide="ignore"):
