@@ -17,7 +17,7 @@ from zhixing.evaluation import perplexity, significance
 from zhixing.generation import filters, sampling
 from zhixing.models import gpt2, llama, mixture, ngram_counts
 from zhixing.nn import attention, dropout, feedforward, losses, norms, positions
-from zhixing.pretraining import causal
+from zhixing.pretraining import causal, warm_start
 from zhixing.tokenizers import train
 from zhixing.training import loop, muon, optimizers, schedules
 
@@ -45,9 +45,7 @@ def _without_scale(query, key, value, mask=None, causal=False):
 
 
 def _without_mask(query, key, value, mask=None, causal=False):
-    return functional.scaled_dot_product_attention(
-        query, key, value, enable_gqa=query.shape[1] != key.shape[1]
-    )
+    return functional.scaled_dot_product_attention(query, key, value, enable_gqa=query.shape[1] != key.shape[1])
 
 
 def _same_document(documents):
@@ -107,9 +105,7 @@ def _always_divided(scores, seen, penalty):
 
 
 def _measured_only(parameters, limit):
-    return torch.stack(
-        [parameter.grad.norm() for parameter in parameters if parameter.grad is not None]
-    ).norm()
+    return torch.stack([parameter.grad.norm() for parameter in parameters if parameter.grad is not None]).norm()
 
 
 BROKEN = {
@@ -247,6 +243,22 @@ BROKEN = {
             train, "train_tokenizer", lambda s, t, right=train.train_tokenizer: right(s, [*t, "dd " * 99])
         ),
     ),
+    "warm_start.bigram_table: discount dropped": (
+        "warm_start.bigram_table",
+        lambda patch: patch.setattr(
+            warm_start, "bigram_table", lambda c, _, right=warm_start.bigram_table: right(c, 0.0)
+        ),
+    ),
+    "warm_start.bigram_fit_loss: norm forgotten": (
+        "warm_start.bigram_fit_loss",
+        lambda patch: patch.setattr(warm_start.functional, "rms_norm", lambda x, *_, **__: x),
+    ),
+    "warm_start.bigram_fit_loss: sign flipped": (
+        "warm_start.bigram_fit_loss",
+        lambda patch: patch.setattr(
+            warm_start, "fit_loss", lambda right=warm_start.fit_loss, **given: -right(**given)
+        ),
+    ),
     "ngram.kneser_ney: one discount for all": (
         "ngram.kneser_ney",
         lambda patch: patch.setattr(ngram_counts, "modified_discounts", lambda counts: (0.75, 0.75, 0.75)),
@@ -290,9 +302,7 @@ def test_a_wrong_gradient_behind_a_right_value_is_caught() -> None:
         def backward(ctx, gradient):
             return gradient
 
-    row = Row(
-        "test.square", "test", (), lambda x: x**2, Halved.apply, draw(x=normal(5)), 4.0, "-", gradient=True
-    )
+    row = Row("test.square", "test", (), lambda x: x**2, Halved.apply, draw(x=normal(5)), 4.0, "-", gradient=True)
     result = check(row, CPU, torch.float32, seed=0)
     assert not result.ok
     assert result.worst == "gradient of x"

@@ -27,13 +27,15 @@ launch, ngram, slow, tokenizer = _fixtures.launch, _fixtures.ngram, _fixtures.sl
 wait_until = _fixtures.wait_until
 
 HUGE = 10**12
-http = httpx2.Client(timeout=30)
+http: httpx2.Client
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _close_connections():
-    yield
-    http.close()
+def _connections():
+    """Open anew at every set-up: a worker that leaves this module may come back to it."""
+    global http
+    with httpx2.Client(timeout=30) as http:
+        yield
 
 
 COMPLETION = {"prompt": "the", "max_tokens": 2}
@@ -62,11 +64,7 @@ def bounded(ngram, tokenizer):
 
 
 OUT_OF_BOUNDS = [
-    *(
-        ("completions", name, value)
-        for name in ("n", "best_of")
-        for value in (0, -1, 17, HUGE, 10**30, 1.5, "1", True)
-    ),
+    *(("completions", name, value) for name in ("n", "best_of") for value in (0, -1, 17, HUGE, 10**30, 1.5, "1", True)),
     *(("completions", "max_tokens", value) for value in (-1, HUGE, 10**30, 1.0, "9", [])),
     *(("completions", "logprobs", value) for value in (-1, 21, HUGE, True)),
     *(("completions", "temperature", value) for value in (-0.1, 2.1, HUGE, "1", [])),
@@ -251,9 +249,7 @@ def test_s4_a_model_that_fails_on_the_whole_batch_ends_only_the_text_at_fault(la
     good = COMPLETION | {"max_tokens": 60, "seed": 1}
     # Writes a Z first, and so brings the whole batch down when it is read in the next step.
     bad = COMPLETION | {"max_tokens": 60, "logit_bias": {str(z): 100}}
-    threads = [
-        threading.Thread(target=ask, args=item) for item in (("good", good), ("bad", bad), ("other", good))
-    ]
+    threads = [threading.Thread(target=ask, args=item) for item in (("good", good), ("bad", bad), ("other", good))]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -416,9 +412,7 @@ def test_s8_draining_finishes_what_runs_and_takes_nothing_new(launch, slow):
     running = launch(slow(0.01), drain_seconds=20.0)
     done: list[httpx2.Response] = []
     body = COMPLETION | {"max_tokens": 200, "logit_bias": {"120": 100}}
-    thread = threading.Thread(
-        target=lambda: done.append(http.post(f"{running.url}/v1/completions", json=body))
-    )
+    thread = threading.Thread(target=lambda: done.append(http.post(f"{running.url}/v1/completions", json=body)))
     thread.start()
     assert wait_until(lambda: running.engine.running == 1)
     running.server.drain()
@@ -434,9 +428,7 @@ def test_s8_a_stream_that_is_cut_ends_with_an_error_event(launch, slow):
     running = launch(slow(0.02), drain_seconds=0.1)
     body = COMPLETION | {"max_tokens": 3000, "stream": True, "logit_bias": {"120": 100}}
     done: list[str] = []
-    thread = threading.Thread(
-        target=lambda: done.append(http.post(f"{running.url}/v1/completions", json=body).text)
-    )
+    thread = threading.Thread(target=lambda: done.append(http.post(f"{running.url}/v1/completions", json=body).text))
     thread.start()
     assert wait_until(lambda: running.engine.running == 1)
     running.server.drain()
@@ -520,10 +512,7 @@ def test_s9_ten_thousand_methods_leave_the_metrics_as_they_were(launch):
     methods = ["".join(dice.choices(string.ascii_uppercase, k=dice.randint(3, 20))) for _ in range(10_000)]
     statuses = asyncio.run(_through_the_application(running, methods))
     assert set(statuses) <= {400, 405} and len(statuses) == 10_000
-    assert (
-        raw(running, f"FOO /v1/models HTTP/1.1\r\nHost: {running.url[7:]}\r\nConnection: close\r\n\r\n")[0]
-        == 405
-    )
+    assert raw(running, f"FOO /v1/models HTTP/1.1\r\nHost: {running.url[7:]}\r\nConnection: close\r\n\r\n")[0] == 405
     assert len(running.metrics.render().splitlines()) == before
 
 

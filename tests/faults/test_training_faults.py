@@ -25,9 +25,7 @@ from zhixing.training.objective import Loss
 def recipe(tiny_yaml: str, tmp_path_factory: pytest.TempPathFactory) -> Recipe:
     path = tmp_path_factory.mktemp("recipe") / "r.yaml"
     path.write_text(tiny_yaml, encoding="utf-8")
-    return load_settings(
-        Recipe, path, ["training.accumulation=1", "training.checkpoint_steps=2", "training.steps=16"]
-    )
+    return load_settings(Recipe, path, ["training.accumulation=1", "training.checkpoint_steps=2", "training.steps=16"])
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +72,7 @@ class Spike(torch.autograd.Function):
         return gradient * 1e30 * 1e30
 
 
-@pytest.mark.parametrize(
-    "spike", [lambda total: total * float("nan"), Spike.apply], ids=["nan", "gradient spike"]
-)
+@pytest.mark.parametrize("spike", [lambda total: total * float("nan"), Spike.apply], ids=["nan", "gradient spike"])
 def test_two_bad_steps_are_skipped_and_counted(
     recipe: Recipe, ids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spike: Any
 ) -> None:
@@ -87,9 +83,7 @@ def test_two_bad_steps_are_skipped_and_counted(
     assert verify_folder(tmp_path / "run") == []
 
 
-@pytest.mark.parametrize(
-    "spike", [lambda total: total * float("inf"), Spike.apply], ids=["inf", "gradient spike"]
-)
+@pytest.mark.parametrize("spike", [lambda total: total * float("inf"), Spike.apply], ids=["inf", "gradient spike"])
 def test_three_in_a_row_stop_and_the_last_good_state_goes_on(
     straight: Path, recipe: Recipe, ids: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spike: Any
 ) -> None:
@@ -112,6 +106,8 @@ def test_a_metrics_log_that_cannot_be_written_changes_nothing(
     (out / "metrics.jsonl").mkdir(parents=True)  # no one can write there, not even root
     train(recipe, out, ids_folder=ids, announce=False)
     assert caplog.text.count("metrics cannot be written") == 1
+    assert caplog.text.count("metrics cannot be read") == 1
+    assert (out / "report.html").exists()
     assert weights(out) == weights(straight)
 
 

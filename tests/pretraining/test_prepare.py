@@ -1,13 +1,18 @@
 """From text to ids: once, from the training documents alone."""
 
 import logging
+import shutil
 from pathlib import Path
 
 import pytest
 
 from zhixing.config import load_settings
+from zhixing.errors import DataError
+from zhixing.models.ngram import NgramSettings
 from zhixing.pretraining.prepare import prepare_ids, prepare_tokenizer
 from zhixing.pretraining.recipe import Recipe
+from zhixing.pretraining.run import train
+from zhixing.tokenizers.bytes import ByteTokenizer
 
 
 @pytest.fixture
@@ -29,13 +34,59 @@ def test_nothing_is_done_twice(recipe: Recipe, tmp_path: Path, caplog: pytest.Lo
     assert {f.name for f in made if made[f] != again[f] and f.is_file()} <= {".lock", "lock"}
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in folder.rglob("*") if file.is_file()}
+
+
 def test_another_tokenizer_is_made_where_the_settings_differ(recipe: Recipe, tmp_path: Path) -> None:
     plain = prepare_ids(recipe, tmp_path / "ids")
     other = recipe.replace(tokenizer=recipe.tokenizer.replace(kind="bpe", vocab_size=300))
-    bpe = prepare_ids(other, tmp_path / "ids")
+    bpe = prepare_ids(other, tmp_path / "ids", replace=True)
     assert (plain.tokenizer.kind, bpe.tokenizer.kind) == ("byte", "bpe")
     assert bpe.prepared.train.token_count < plain.prepared.train.token_count
     assert bpe.prepared.train.tokenizer_fingerprint == bpe.tokenizer.fingerprint
+
+
+def test_other_settings_are_refused_by_name_and_nothing_is_touched(recipe: Recipe, tmp_path: Path) -> None:
+    prepare_ids(recipe, tmp_path / "ids")
+    before = contents(tmp_path / "ids")
+    bpe = recipe.replace(tokenizer=recipe.tokenizer.replace(kind="bpe"))
+    with pytest.raises(DataError, match=r"ids: .*\(tokenizer\.kind: 'byte' → 'bpe'\); .*--ids"):
+        prepare_ids(bpe, tmp_path / "ids")
+    fewer = recipe.replace(text=recipe.text.replace(validation_fraction=0.5))
+    with pytest.raises(DataError, match=r"\(text\.validation_fraction: 0\.2 → 0\.5\)"):
+        prepare_ids(fewer, tmp_path / "ids")
+    assert contents(tmp_path / "ids") == before
+
+
+def test_a_tokenizer_that_no_recipe_made_is_kept(recipe: Recipe, tmp_path: Path) -> None:
+    ByteTokenizer().save(tmp_path / "ids" / "tokenizer")
+    before = contents(tmp_path / "ids")
+    with pytest.raises(DataError, match=r"tokenizer holds something else than this recipe's tokenizer"):
+        prepare_ids(recipe, tmp_path / "ids")
+    assert contents(tmp_path / "ids") == before
+
+
+def test_ids_of_a_run_refuse_other_text_and_welcome_the_same(
+    recipe: Recipe, tiny_text: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What ``--ids`` names is shared: a second run may read it, never replace it."""
+    text = Path(shutil.copytree(tiny_text, tmp_path / "text"))
+    counted = recipe.replace(text=recipe.text.replace(paths=(str(text),)), model=NgramSettings(order=2))
+    ids = tmp_path / "ids"
+    train(counted, tmp_path / "first", ids_folder=ids, announce=False)
+    before = contents(ids)
+    (text / "more.txt").write_text("one more document\n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"ids: .*other text \(30 documents, .*; now 31 documents, .*--ids"):
+        train(counted, tmp_path / "second", ids_folder=ids, announce=False)
+    assert contents(ids) == before
+    assert not (tmp_path / "second").exists()
+    (text / "more.txt").unlink()
+    moved = counted.replace(text=counted.text.replace(paths=(str(text.rename(tmp_path / "moved")),)))
+    with caplog.at_level(logging.INFO, logger="zhixing"):
+        train(moved, tmp_path / "second", ids_folder=ids, announce=False)
+    assert "reading them to see whether the text was" in caplog.text
+    assert contents(ids) == before
 
 
 def test_the_tokenizer_never_sees_held_out_text(recipe: Recipe, tmp_path: Path) -> None:

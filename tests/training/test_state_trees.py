@@ -63,11 +63,12 @@ def test_odd_trees(tmp_path: Path) -> None:
 
 leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters(codec="utf-8"))
 keys = st.text(st.characters(codec="utf-8")) | st.integers()
-
-
-@given(
-    st.recursive(leaves, lambda t: st.lists(t) | st.dictionaries(keys, t) | st.tuples(t, t), max_leaves=12)
+trees: st.SearchStrategy[Any] = st.deferred(
+    lambda: leaves | st.lists(trees, max_size=3) | st.dictionaries(keys, trees, max_size=3) | st.tuples(trees, trees)
 )
+
+
+@given(trees)
 @settings(max_examples=60, deadline=None)
 def test_any_tree_without_tensors(tree: Any) -> None:
     tensors, skeleton = flatten_state(tree)
@@ -82,10 +83,7 @@ def test_what_would_not_come_back_is_refused_by_path(leaf: object) -> None:
 
 
 def draw(generators: dict[str, Any]) -> list[Any]:
-    own = [
-        torch.rand(3, generator=g) if isinstance(g, torch.Generator) else g.random(3)
-        for g in generators.values()
-    ]
+    own = [torch.rand(3, generator=g) if isinstance(g, torch.Generator) else g.random(3) for g in generators.values()]
     values = [random.random(), random.gauss(0, 1), np.random.rand(3), np.random.randn(), torch.randn(5), *own]
     return [np.asarray(value).tolist() for value in values]
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from zhixing.generation.chat import Conversation
 
 app = typer.Typer(
-    rich_markup_mode=None, help=tr("talk with a model in the terminal", "在终端中与模型对话"), add_completion=False
+    rich_markup_mode=None, help=tr("Talk with a model in the terminal.", "在终端中与模型对话。"), add_completion=False
 )
 
 Folder = Annotated[Path, typer.Argument(help=tr("model folder", "模型文件夹"))]

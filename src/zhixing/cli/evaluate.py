@@ -48,7 +48,7 @@ Results = Annotated[Path | None, _option("append each row to this JSONL file", "
 Seed = Annotated[int, _option("seed of the paired tests", "配对检验的随机种子")]
 
 
-@app.command(help=tr("measure models on held-out text", "在留出文本上评估模型"))
+@app.command(help=tr("Measure models on held-out text.", "在留出文本上评估模型。"))
 def evaluate(
     models: Models,
     data: Data = None,

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from zhixing.generation.settings import GenerationSettings
     from zhixing.models.load import Loaded
 
-app = typer.Typer(rich_markup_mode=None, help=tr("write text with a model", "用模型生成文本"), add_completion=False)
+app = typer.Typer(rich_markup_mode=None, help=tr("Write text with a model.", "用模型生成文本。"), add_completion=False)
 
 Folder = Annotated[Path, typer.Argument(help=tr("model folder", "模型文件夹"))]
 Prompts = Annotated[

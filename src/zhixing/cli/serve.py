@@ -13,7 +13,7 @@ from zhixing.language import tr
 
 app = typer.Typer(
     rich_markup_mode=None,
-    help=tr("serve a model over an OpenAI-compatible API", "以兼容 OpenAI 的接口提供模型服务"),
+    help=tr("Serve models over an OpenAI-compatible API.", "以兼容 OpenAI 的接口提供模型服务。"),
     add_completion=False,
 )
 
@@ -43,7 +43,12 @@ Drain = Annotated[
 Timeout = Annotated[float, typer.Option(help=tr("seconds a request may take", "单个请求的最长秒数"), min=1)]
 
 
-@app.command()
+@app.command(
+    help=tr(
+        "Serve until Ctrl-C; --json prints the address and the names once the server listens.",
+        "提供服务，直至 Ctrl-C；加 --json 时，开始监听后输出地址与模型名。",
+    )
+)
 def serve(
     folders: Folders,
     host: Host = "127.0.0.1",

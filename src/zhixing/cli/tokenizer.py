@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     rich_markup_mode=None,
-    help=tr("train, inspect and report on tokenizers", "训练、检查分词器并出具报告"),
+    help=tr("Train, inspect and report on tokenizers.", "训练、检查分词器并出具报告。"),
     add_completion=False,
     no_args_is_help=True,
 )
@@ -39,7 +39,7 @@ Sets = Annotated[
 ]
 
 
-@app.command(help=tr("learn a tokenizer from text", "从文本学习分词器"))
+@app.command(help=tr("Learn a tokenizer from text.", "从文本学习分词器。"))
 def train(
     out: Annotated[Path, typer.Option("--out", help=tr("folder to write", "输出文件夹"))],
     paths: Paths = None,
@@ -71,7 +71,7 @@ def train(
     emit(as_json, payload, human)
 
 
-@app.command(help=tr("measure a tokenizer on text", "在文本上度量分词器"))
+@app.command(help=tr("Measure a tokenizer on text.", "在文本上度量分词器。"))
 def report(
     folder: Folder,
     paths: Paths = None,
@@ -88,7 +88,7 @@ def report(
     emit(as_json, found.to_dict(), _rendered(found))
 
 
-@app.command(help=tr("show how a text is cut into tokens", "显示文本如何被切成词元"))
+@app.command(help=tr("Show how a text is cut into tokens.", "显示文本如何被切成词元。"))
 def encode(
     folder: Folder,
     text: Annotated[str, typer.Argument(help=tr("the text", "文本"))],

@@ -64,8 +64,8 @@ def row_text(file: InputFile, row: Row, field: str, report: ReadReport) -> str |
 def _missing(field: str, fields: Mapping[str, Any]) -> str:
     names = nearest(field, [str(name) for name in fields])
     return tr(
-        f"field '{field}' is missing; {names} (set text_field to the field that holds the text)",
-        f"缺少字段 '{field}'；{names}（请把 text_field 设为存放文本的字段）",
+        f"field '{field}' is missing; {names} (name the right one: --text-field, or text_field in a recipe)",
+        f"缺少字段 '{field}'；{names}（请指明存放文本的字段：--text-field，或配方中的 text_field）",
     )
 
 

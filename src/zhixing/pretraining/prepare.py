@@ -7,14 +7,15 @@ import json
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-from zhixing.config import digest
+from zhixing.config import differences
 from zhixing.corpus.document import is_validation, split_point
-from zhixing.corpus.find import find_files
+from zhixing.corpus.find import InputFile, find_files
 from zhixing.corpus.reader import documents
 from zhixing.corpus.report import ReadReport
-from zhixing.data.prepare import Prepared, prepare
+from zhixing.data.prepare import Prepared, open_prepared, prepare
 from zhixing.errors import DataError
 from zhixing.language import tr
 from zhixing.model_folder import read_json, write_folder
@@ -25,6 +26,7 @@ from zhixing.tokenizers.protocol import Tokenizer
 from zhixing.tokenizers.train import train_tokenizer
 
 _log = logging.getLogger(__name__)
+RECORD = "made_from.json"
 
 
 @dataclass(frozen=True)
@@ -38,16 +40,19 @@ class Ids:
 def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
     """Return tokenizer and shards for a recipe, made in ``folder`` unless they are there already.
 
+    Files of text that were moved or written again are no other text: what they give is compared.
+
     Args:
         recipe: names text and tokenizer.
         folder: of both.
         replace: make them anew where they were made from other text or settings, instead of refusing.
 
     Raises:
-        DataError: the text cannot be read, or ``folder`` holds what was made from other text or settings.
+        DataError: the text cannot be read, or ``folder`` holds what was made from other text or settings; then
+            nothing in it was changed.
     """
-    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer", replace)
-    prepared = prepare(recipe.text, tokenizer, folder / "shards", replace=replace)
+    ids = _make(recipe, folder, replace) if replace or _is_free(recipe, folder) else _same_ids(recipe, folder)
+    prepared = ids.prepared
     _log.info(
         tr(
             f"text: {prepared.train.document_count:,} documents, {prepared.train.token_count:,} tokens "
@@ -57,31 +62,112 @@ def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
             f"{prepared.validation.document_count:,} 篇、{prepared.validation.text_bytes:,} 字节留出",
         )
     )
-    return Ids(tokenizer, prepared)
+    return ids
 
 
 def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False) -> Tokenizer:
-    """Return the recipe's tokenizer, trained on the training documents only, or the one made before."""
+    """Return the recipe's tokenizer, trained on the training documents only, or the one made before.
+
+    Raises:
+        DataError: the text cannot be read, or ``folder`` holds another tokenizer and ``replace`` is false.
+    """
     files = find_files(recipe.text.paths, ReadReport())
-    inputs = [digest(recipe.text.replace(paths=())), digest(recipe.tokenizer), [file.identity for file in files]]
-    made_from = hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogateescape")).hexdigest()
-    record = folder / "made_from.json"
-    if record.exists() and read_json(folder, record.name) == {"digest": made_from}:
+    made_from = _made_from(recipe, files)
+    if _record(folder) == made_from:
         _log.info(tr(f"{folder}: the tokenizer is there already", f"{folder}：分词器已存在"))
         return load_tokenizer(folder)
-    if record.exists() and not replace:
+    if folder.exists() and not replace:
         raise DataError(
             tr(
-                f"{folder} was made from other text or tokenizer settings; choose another folder (--ids, --out)",
-                f"{folder} 由其他文本或分词器设置生成；请另选文件夹（--ids、--out）",
+                f"{folder} holds something else than this recipe's tokenizer; choose another folder (--ids, --out)",
+                f"{folder} 中不是本配方的分词器；请另选文件夹（--ids、--out）",
             )
         )
     point = split_point(recipe.text.validation_fraction)
     read = documents(recipe.text, files=files, announce=False)
     tokenizer = train_tokenizer(recipe.tokenizer, (d.text for d in read if not is_validation(d, point)))
-    contents = companion_files(tokenizer) | {record.name: f'{{"digest": "{made_from}"}}'}
-    write_folder(folder, contents, facts={}, replace=True)
+    write_folder(folder, companion_files(tokenizer) | {RECORD: json.dumps(made_from)}, facts={}, replace=True)
     return tokenizer
+
+
+def _made_from(recipe: Recipe, files: list[InputFile]) -> dict[str, Any]:
+    """Return what decides a tokenizer: the settings, and a digest of each file's path, size and time."""
+    identities = json.dumps([file.identity for file in files]).encode("utf-8", "surrogateescape")
+    text = recipe.text.model_dump(mode="json", exclude={"paths"})
+    settings = {"text": text, "tokenizer": recipe.tokenizer.model_dump(mode="json")}
+    return {"settings": settings, "files": hashlib.sha256(identities).hexdigest()}
+
+
+def _record(folder: Path) -> dict[str, Any] | None:
+    """Return what the tokenizer in ``folder`` was made from; None: it is not known."""
+    return read_json(folder, RECORD) if (folder / RECORD).exists() else None
+
+
+def _make(recipe: Recipe, folder: Path, replace: bool) -> Ids:
+    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer", replace)
+    return Ids(tokenizer, prepare(recipe.text, tokenizer, folder / "shards", replace=replace))
+
+
+def _is_free(recipe: Recipe, folder: Path) -> bool:
+    """Return whether ``folder`` holds nothing yet, or what was made from the very same files.
+
+    Raises:
+        DataError: other settings made it.
+    """
+    before = _record(folder / "tokenizer")
+    made_from = _made_from(recipe, find_files(recipe.text.paths, ReadReport()))
+    if before is None or before == made_from:
+        return True
+    changed = differences(before.get("settings", {}), made_from["settings"])
+    if changed:
+        listed = "; ".join(f"{name}: {old!r} → {new!r}" for name, (old, new) in changed.items())
+        raise DataError(
+            tr(
+                f"{folder}: tokenizer and shards were made with other settings ({listed}); "
+                "restore them, or choose another folder (--ids, --out)",
+                f"{folder}：其中的分词器与分片由其他设置生成（{listed}）；请恢复原设置，或另选文件夹（--ids、--out）",
+            )
+        )
+    return False
+
+
+def _same_ids(recipe: Recipe, folder: Path) -> Ids:
+    """Return what is in ``folder`` if the text gives the same again, for which it is read and made beside.
+
+    Raises:
+        DataError: it gives something else.
+    """
+    _log.info(
+        tr(
+            f"{folder}: files of the text were changed; reading them to see whether the text was",
+            f"{folder}：文本文件有改动；正在读取，以确认内容是否改变",
+        )
+    )
+    tokenizer, there = load_tokenizer(folder / "tokenizer"), open_prepared(folder / "shards")
+    with TemporaryDirectory(prefix="compared-", dir=folder) as beside:
+        made = _make(recipe, Path(beside), replace=False)
+        now = made.prepared
+    same = (
+        made.tokenizer.fingerprint == tokenizer.fingerprint
+        and (now.train.digest, now.validation.digest) == (there.train.digest, there.validation.digest)
+    )  # fmt: skip
+    if same:
+        return Ids(tokenizer, there)
+    old, new = _counted(there), _counted(now)
+    raise DataError(
+        tr(
+            f"{folder}: tokenizer and shards were made from other text ({old}; now {new}); "
+            "put the text back as it was, or choose another folder (--ids, --out)",
+            f"{folder}：其中的分词器与分片由其他文本生成（{old}；现为 {new}）；"
+            "请恢复原来的文本，或另选文件夹（--ids、--out）",
+        )
+    )
+
+
+def _counted(prepared: Prepared) -> str:
+    splits = (prepared.train, prepared.validation)
+    documents, size = sum(s.document_count for s in splits), sum(s.text_bytes for s in splits)
+    return tr(f"{documents:,} documents, {size:,} bytes", f"{documents:,} 篇文档、{size:,} 字节")
 
 
 def data_card(ids: Ids) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def train(
         announce: log the whole resolved recipe at the start.
 
     Raises:
-        InputError: recipe, text or folders are wrong.
+        InputError: recipe, text or folders are wrong; ``ids_folder`` holds ids of other text or settings.
         Stopped: a signal came; the state is saved and ``resume`` continues.
     """
     if not isinstance(recipe, Recipe):
@@ -110,6 +110,7 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
     Raises:
         ResumeError: nothing to resume, or settings differ.
         CheckpointError: no checkpoint is whole.
+        DataError: the text is not what the run has read; nothing was changed.
     """
     folder = Path(folder)
     if not (folder / RECIPE).exists():
@@ -207,12 +208,26 @@ def _report(neural: NeuralRun) -> None:
         folder / "report.html",
         title=recipe.name,
         recipe=to_yaml(recipe),
-        metrics=read_metrics(folder),
+        metrics=_metrics(folder),
         facts=neural.facts(),
         data_card=data_card(ids),
         samples=draw_samples(recipe.name, model, ids, recipe.seed),
         commands={"serve": f"zhixing serve {folder}"},
     )
+
+
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of a run; none, and a warning, where they cannot be read: the model is finished."""
+    try:
+        return read_metrics(folder)
+    except OSError as error:
+        _log.warning(
+            tr(
+                f"metrics cannot be read ({error}); the report shows no curves",
+                f"无法读取指标（{error}）；报告中没有曲线",
+            )
+        )
+        return []
 
 
 def _train_counted(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
