@@ -42,9 +42,7 @@ def sockets_closed() -> Iterator[list[str]]:
     assert not _attempts
 
 
-WORDS = (
-    "the cat sat on a mat while seven green bottles sang of rivers and stones beneath an old moon 猫 坐 在 垫"
-)
+WORDS = "the cat sat on a mat while seven green bottles sang of rivers and stones beneath an old moon 猫 坐 在 垫"
 
 
 @pytest.fixture(scope="session")

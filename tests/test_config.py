@@ -82,9 +82,7 @@ def accepted(tmp_path: Path, text: str, *overrides: str) -> Recipe:
         (STEPS + "1: 2", (), "r.yaml:2: unknown key '1'; known: data, model, name"),
     ],
 )
-def test_an_unknown_key_names_the_nearest(
-    tmp_path: Path, text: str, overrides: tuple[str, ...], message: str
-) -> None:
+def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, overrides: tuple[str, ...], message: str) -> None:
     assert refusal(tmp_path, text, *overrides).startswith(message)
 
 

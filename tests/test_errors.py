@@ -15,9 +15,7 @@ def test_exit_codes() -> None:
     assert not isinstance(Stopped(15), Exception)
 
 
-@pytest.mark.parametrize(
-    ("language", "said"), [("en", "did you mean 'train'?"), ("zh", "是否想写 'train'？")]
-)
+@pytest.mark.parametrize(("language", "said"), [("en", "did you mean 'train'?"), ("zh", "是否想写 'train'？")])
 def test_nearest(language: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ZHIXING_LANG", language)
     assert nearest("trian", ["train", "resume"]) == said

@@ -230,9 +230,7 @@ def test_a_config_that_is_too_large_is_refused_unread(tmp_path: Path) -> None:
 def test_a_manifest_of_a_later_version_is_refused_by_its_version(tmp_path: Path) -> None:
     folder = write_model(tmp_path / "model")
     path = folder / MANIFEST_NAME
-    path.write_text(
-        path.read_text(encoding="utf-8").replace('"version": 1', '"version": 9'), encoding="utf-8"
-    )
+    path.write_text(path.read_text(encoding="utf-8").replace('"version": 1', '"version": 9'), encoding="utf-8")
     with pytest.raises(ModelFolderError, match="version 9"):
         read_tensors(folder)
 

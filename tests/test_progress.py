@@ -31,9 +31,7 @@ def test_lines(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     ]
 
 
-def test_what_was_done_before_does_not_count_in_the_rate(
-    clock: list[float], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_what_was_done_before_does_not_count_in_the_rate(clock: list[float], caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="zhixing"), progress("training", 100, "%", done=80) as bar:
         clock[0] += 10
         bar.advance(10)

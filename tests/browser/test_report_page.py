@@ -7,7 +7,9 @@ import pytest
 
 from zhixing.training.report import Sample, write_report
 
-HOSTILE = '<script>document.title="taken"</script><img src="http://example.invalid/x.png"><a href="http://example.invalid">'
+HOSTILE = (
+    '<script>document.title="taken"</script><img src="http://example.invalid/x.png"><a href="http://example.invalid">'
+)
 
 
 def metrics(steps=250):
@@ -182,9 +184,7 @@ def test_nothing_is_wider_than_the_window(report, visit):
 
 def test_it_fits_on_paper_in_the_colours_of_paper(report, visit):
     _, path = report
-    page = visit(viewport={"width": 688, "height": 1000}, color_scheme="dark").open_file(
-        path
-    )  # A4 less margins
+    page = visit(viewport={"width": 688, "height": 1000}, color_scheme="dark").open_file(path)  # A4 less margins
     page.emulate_media(media="print")
     assert page.evaluate("document.documentElement.scrollWidth") <= 688
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"

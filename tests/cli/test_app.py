@@ -95,9 +95,7 @@ def test_errors_end_in_one_sentence_and_a_code(
     assert capsys.readouterr().err == said
 
 
-def test_a_signal_anywhere_is_a_stop(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_signal_anywhere_is_a_stop(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     def work(words: list[str]) -> int:
         signal.raise_signal(signal.SIGTERM)
         return 0
@@ -151,9 +149,7 @@ def test_help_does_not_import_torch(words: list[str]) -> None:
         "    assert end.code == 0\n"
         "sys.stderr.write(json.dumps(sorted(sys.modules)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     loaded = set(json.loads(done.stderr))
     assert not loaded & {"torch", "numpy", "tokenizers"}
     if words != ["train", "--help"]:

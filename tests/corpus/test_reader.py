@@ -51,9 +51,7 @@ def test_a_long_file_is_divided_and_said_so(tmp_path: Path, caplog: pytest.LogCa
     assert "max_document_bytes" in caplog.text
 
 
-def test_broken_rows_give_one_warning_with_the_total(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_broken_rows_give_one_warning_with_the_total(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     settings = corpus(tmp_path, {"a.jsonl": b'{"text": "ok"}\n' + b"{\n" * 100}, on_error="skip")
     list(documents(settings))
     assert [record.levelname for record in caplog.records] == ["WARNING"]

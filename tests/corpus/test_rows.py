@@ -89,9 +89,7 @@ def test_csv_separator_and_gb18030(tmp_path: Path, mark: str) -> None:
 def test_parquet_rows_missing_column_and_nulls(tmp_path: Path) -> None:
     arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
     path = tmp_path / "rows.parquet"
-    parquet.write_table(
-        arrow.table({"text": [f"row {n}" for n in range(199)] + [None], "n": list(range(200))}), path
-    )
+    parquet.write_table(arrow.table({"text": [f"row {n}" for n in range(199)] + [None], "n": list(range(200))}), path)
     report = ReadReport()
     rows = read(path, report, on_error="skip")
     assert rows[0] == ("row 0", ":1")

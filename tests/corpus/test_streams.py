@@ -20,14 +20,10 @@ def test_bytes_come_back_in_bounded_chunks_and_the_file_is_counted(tmp_path: Pat
         path.write_bytes(pytest.importorskip("zstandard").compress(DATA))
     else:
         path.write_bytes(
-            gzip.compress(DATA[: len(DATA) // 2]) + gzip.compress(DATA[len(DATA) // 2 :])
-            if compression
-            else DATA
+            gzip.compress(DATA[: len(DATA) // 2]) + gzip.compress(DATA[len(DATA) // 2 :]) if compression else DATA
         )
     report = ReadReport()
-    pieces = list(
-        chunks(InputFile(str(path), "text", compression), TextSettings(max_compression_ratio=1e6), report)
-    )
+    pieces = list(chunks(InputFile(str(path), "text", compression), TextSettings(max_compression_ratio=1e6), report))
     assert b"".join(pieces) == DATA
     assert max(len(piece) for piece in pieces) <= CHUNK
     assert report.file_bytes == path.stat().st_size

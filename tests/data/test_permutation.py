@@ -22,9 +22,7 @@ def test_epochs_and_seeds_differ_and_repeat() -> None:
 def test_one_place_alone_gives_what_all_together_give() -> None:
     places = np.arange(1003)
     together = permute(places, 1003, seed=3, epoch=5)
-    assert [int(permute(places[k : k + 1], 1003, 3, 5)[0]) for k in range(0, 1003, 100)] == together[
-        ::100
-    ].tolist()
+    assert [int(permute(places[k : k + 1], 1003, 3, 5)[0]) for k in range(0, 1003, 100)] == together[::100].tolist()
 
 
 def test_it_mixes() -> None:

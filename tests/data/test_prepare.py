@@ -56,9 +56,7 @@ def test_other_input_is_not_written_over_unasked(tmp_path: Path) -> None:
     assert prepare(text, TOKENIZER, tmp_path / "out", replace=True).report.documents == 31
 
 
-@pytest.mark.parametrize(
-    "texts", [["a line of text\n" * 3000], [f"short {n}" for n in range(10)], ["first", "second"]]
-)
+@pytest.mark.parametrize("texts", [["a line of text\n" * 3000], [f"short {n}" for n in range(10)], ["first", "second"]])
 def test_few_documents_still_give_both_splits(tmp_path: Path, texts: list[str]) -> None:
     (tmp_path / "text").mkdir()
     for n, text in enumerate(texts):
@@ -69,11 +67,7 @@ def test_few_documents_still_give_both_splits(tmp_path: Path, texts: list[str]) 
     assert prepared.train.document_count >= 1
     assert prepared.validation.document_count >= 1
     assert prepared.validation.text_bytes <= prepared.train.text_bytes
-    decoded = [
-        TOKENIZER.decode(ids)
-        for shards in (prepared.train, prepared.validation)
-        for ids in shards.documents()
-    ]
+    decoded = [TOKENIZER.decode(ids) for shards in (prepared.train, prepared.validation) for ids in shards.documents()]
     assert len("".join(decoded)) == prepared.report.text_bytes
 
 

@@ -19,9 +19,7 @@ import pytest
 import typer
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "decisions" not in path.parts
-)
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "decisions" not in path.parts)
 FENCE = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 KNOWN = {"bash", "python", "console", "text", "yaml", "json"}
 EXPECTED = re.compile(r"\s#.*?(\d+)\s*$")

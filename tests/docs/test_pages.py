@@ -10,9 +10,7 @@ import typer
 from zhixing.cli.app import VERBS
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted(
-    path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "decisions" not in path.parts
-)
+PAGES = sorted(path for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")] if "decisions" not in path.parts)
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 TEST = re.compile(r"`(tests/[\w./]+)`")
 CODE = re.compile(r"^```(?:bash|python|console)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

@@ -123,9 +123,7 @@ def folders(models, tmp_path):
 def test_model_folders_on_files(folders, models):
     text = [str(LIBRARY / "json"), str(LIBRARY / "wsgiref")]
     report = evaluate(folders, text=text)
-    in_memory = evaluate_loaded(
-        {name: models[name] for name in ("ngram-2", "ngram-5")}, HeldOutFiles(HELD_OUT)
-    )
+    in_memory = evaluate_loaded({name: models[name] for name in ("ngram-2", "ngram-5")}, HeldOutFiles(HELD_OUT))
     assert report.bits_per_byte == pytest.approx(in_memory.bits_per_byte)
     rows = {row.name: row for row in report.rows}
     assert rows["ngram-5"].facts["made_by"] == {"seed": 7}

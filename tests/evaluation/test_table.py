@@ -21,9 +21,7 @@ def report():
         Row.of_yardstick(xz(["spam and eggs"] * 30)),
         Row.of_model("bad[red]", "ngram", bad, {"tokenizer": "y"}),
     )
-    return EvaluationReport(
-        rows, (compare("good", good, "bad[red]", bad),), {"seed": 0, "held_out_digest": "d" * 64}
-    )
+    return EvaluationReport(rows, (compare("good", good, "bad[red]", bad),), {"seed": 0, "held_out_digest": "d" * 64})
 
 
 def test_json_holds_every_figure_and_nothing_that_is_not_json(report):

@@ -156,9 +156,7 @@ def test_c2_a_real_write_limit_fails_the_save_and_nothing_else(tmp_path: Path) -
         "save(3)\n"
         "print(checkpoints.steps(), checkpoints.latest().step)\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], capture_output=True, text=True, check=True)
     message, after_failure, at_end = done.stdout.splitlines()
     assert "too large" in message.lower()
     assert after_failure == "[1]"
@@ -210,9 +208,7 @@ def test_c2_a_failed_replace_of_a_model_folder_leaves_the_old_one(
     assert read_config(folder) == {"new": 1}
 
 
-@pytest.mark.parametrize(
-    "name", ["model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"]
-)
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.safetensors", "state.json", "MANIFEST.json"])
 @pytest.mark.parametrize("damage", ["flip", "truncate", "delete", "empty", "lengthen"])
 def test_c3_a_damaged_step_is_passed_over_by_name(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: str
@@ -265,9 +261,7 @@ def test_c3_damage_after_the_scan_is_found_when_read(tmp_path: Path) -> None:
 
 
 def test_c4_a_second_process_is_refused_until_the_first_ends(tmp_path: Path) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", SAVER, str(tmp_path)], stdout=subprocess.PIPE, text=True
-    ) as other:
+    with subprocess.Popen([sys.executable, "-c", SAVER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout
         other.stdout.readline()
         checkpoints = Checkpoints(tmp_path)
@@ -305,7 +299,5 @@ def damage_file(path: Path, whole: bytes, damage: str, place: int) -> None:
         return
     flipped = whole[:place] + bytes([whole[place] ^ 0x80]) + whole[place + 1 :]
     path.write_bytes(
-        {"flip": flipped, "truncate": whole[: len(whole) // 2], "empty": b"", "lengthen": whole + b"\0"}[
-            damage
-        ]
+        {"flip": flipped, "truncate": whole[: len(whole) // 2], "empty": b"", "lengthen": whole + b"\0"}[damage]
     )

@@ -295,9 +295,7 @@ def test_c9_weights_that_are_not_finite_are_refused_by_name(
 
 
 def test_c9_float8_nan_is_refused(tmp_path: Path) -> None:
-    save_file(
-        {"a": torch.tensor([float("nan")]).to(torch.float8_e4m3fn)}, str(tmp_path / "model.safetensors")
-    )
+    save_file({"a": torch.tensor([float("nan")]).to(torch.float8_e4m3fn)}, str(tmp_path / "model.safetensors"))
     with pytest.raises(ModelFolderError, match="values in a"):
         read_tensors(tmp_path)
 
@@ -365,9 +363,7 @@ FORBIDDEN_ATTRIBUTES = {"torch.load", "torch.save", "os.system", "yaml.unsafe_lo
 def forbidden(node: ast.AST) -> str | None:
     """Return what is wrong with one node of the source, if anything."""
     match node:
-        case ast.Import(names=names) if bad := FORBIDDEN_MODULES & {
-            name.name.split(".")[0] for name in names
-        }:
+        case ast.Import(names=names) if bad := FORBIDDEN_MODULES & {name.name.split(".")[0] for name in names}:
             return f"import {bad}"
         case ast.ImportFrom(module=str(module)) if module.split(".")[0] in FORBIDDEN_MODULES:
             return f"from {module} import"
@@ -428,9 +424,7 @@ def test_the_source_names_the_encoding_of_every_text_file() -> None:
     bad = "open(p)|open(p, 'w')|p.read_text()|p.write_text(t)|gzip.open(p, 'rt')|p.open()|p.open('w')"
     for line in bad.split("|"):
         assert any(without_encoding(node) for node in ast.walk(ast.parse(line))), line
-    good = (
-        "open(p, 'rb')|open(p, encoding='utf-8')|os.open(p, 1)|p.open('rb')|gzip.open(p)|open(p, mode='ab')"
-    )
+    good = "open(p, 'rb')|open(p, encoding='utf-8')|os.open(p, 1)|p.open('rb')|gzip.open(p)|open(p, mode='ab')"
     for line in good.split("|"):
         assert not any(without_encoding(node) for node in ast.walk(ast.parse(line))), line
     assert [place for place, node in source_nodes() if without_encoding(node)] == []

@@ -31,9 +31,7 @@ def test_rows_may_enter_at_any_time(model, tokenizer):
 
 def test_a_reader_may_go_away(model, tokenizer):
     sequences = [
-        sequence
-        for prompt in ("the", "cat", "sat")
-        for sequence in make_sequences(prompt, model, tokenizer, SETTINGS)
+        sequence for prompt in ("the", "cat", "sat") for sequence in make_sequences(prompt, model, tokenizer, SETTINGS)
     ]
     batch = Batch(model)
     batch.add(sequences)

@@ -40,9 +40,7 @@ def listener(make_recurrent, tokenizer):
 
 def test_what_the_model_wrote_is_kept_as_ids(listener, tokenizer):
     end = tokenizer.special_id("<|end|>")
-    conversation = Conversation(
-        listener, tokenizer, ChatTemplate(tokenizer), SETTINGS.replace(stop_ids=(end,))
-    )
+    conversation = Conversation(listener, tokenizer, ChatTemplate(tokenizer), SETTINGS.replace(stop_ids=(end,)))
     first = conversation.reply("hello")
     second = conversation.reply("again")
     kept = [*listener.prompts[0], *first.ids] + [end] * (first.ids[-1] != end)

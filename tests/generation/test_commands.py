@@ -44,9 +44,7 @@ def test_json_is_one_line_and_repeats(folder):
     assert first.stdout == second.stdout and first.stdout.count("\n") == 1
     texts = json.loads(first.stdout)["texts"]
     assert [text["prompt"] for text in texts] == ["def ", "def ", "# ", "# "]
-    assert all(
-        text["completion_tokens"] <= 12 and text["finish_reason"] in ("stop", "length") for text in texts
-    )
+    assert all(text["completion_tokens"] <= 12 and text["finish_reason"] in ("stop", "length") for text in texts)
 
 
 def test_stream_and_whole_are_equal(folder):
@@ -101,8 +99,7 @@ def test_pipeline_from_a_path(folder):
     pipe = pipeline("text-generation", model=folder)
     (text,) = pipe("# 加", do_sample=False, max_new_tokens=6)
     assert (
-        text["generated_text"]
-        == run("generate", folder, "# 加", "--temperature", 0, "--max-new-tokens", 6).stdout[:-1]
+        text["generated_text"] == run("generate", folder, "# 加", "--temperature", 0, "--max-new-tokens", 6).stdout[:-1]
     )
 
 

@@ -160,9 +160,7 @@ def test_too_long_a_prompt_is_an_error_with_the_counts(recurrent, tokenizer):
 
 def test_no_limit_at_all_has_a_cap(ngram, tokenizer, monkeypatch):
     monkeypatch.setattr("zhixing.generation.sequence.UNLIMITED", 50)
-    (text,) = generate(
-        ngram, tokenizer, ["the"], SAMPLED.replace(max_new_tokens=None, stop_at_separator=False)
-    )
+    (text,) = generate(ngram, tokenizer, ["the"], SAMPLED.replace(max_new_tokens=None, stop_at_separator=False))
     assert text.completion_tokens == 50
 
 

@@ -21,9 +21,7 @@ def test_shapes(pipe):
 
 
 def test_only_the_new_text(pipe):
-    (full,), (new,) = (
-        pipe("the cat", seed=4, max_new_tokens=9, return_full_text=full) for full in (True, False)
-    )
+    (full,), (new,) = (pipe("the cat", seed=4, max_new_tokens=9, return_full_text=full) for full in (True, False))
     assert full["generated_text"] == "the cat" + new["generated_text"]
 
 

@@ -77,9 +77,7 @@ def test_file_round_trip(tmp_path, values):
 
 def test_transformers_reads_our_file(tmp_path):
     hf = pytest.importorskip("transformers")
-    save_generation_config(
-        GenerationSettings(temperature=0.7, top_p=0.9, max_new_tokens=9), tmp_path, separator_id=3
-    )
+    save_generation_config(GenerationSettings(temperature=0.7, top_p=0.9, max_new_tokens=9), tmp_path, separator_id=3)
     theirs = hf.GenerationConfig.from_pretrained(tmp_path)
     assert (theirs.do_sample, theirs.temperature, theirs.top_p, theirs.top_k) == (True, 0.7, 0.9, 0)
     assert (theirs.max_new_tokens, theirs.eos_token_id, theirs.bos_token_id) == (9, 3, 3)
@@ -104,9 +102,7 @@ def test_we_read_transformers_file(tmp_path, caplog):
 
 def test_what_is_not_supported_is_said(tmp_path, caplog):
     (tmp_path / "generation_config.json").write_text(
-        json.dumps(
-            {"num_beams": 4, "no_repeat_ngram_size": 3, "typical_p": 1.0, "transformers_version": "5"}
-        ),
+        json.dumps({"num_beams": 4, "no_repeat_ngram_size": 3, "typical_p": 1.0, "transformers_version": "5"}),
         encoding="utf-8",
     )
     with caplog.at_level(logging.WARNING):

@@ -32,10 +32,7 @@ def test_any_cut_gives_the_same():
     stopped = 0
     for _ in range(3_000):
         text = "".join(random.choice(list("ab好\n"), random.integers(1, 14)))
-        stops = [
-            "".join(random.choice(list("ab好\n"), random.integers(1, 5)))
-            for _ in range(random.integers(0, 4))
-        ]
+        stops = ["".join(random.choice(list("ab好\n"), random.integers(1, 5))) for _ in range(random.integers(0, 4))]
         cuts = [0, *sorted(random.integers(0, len(text) + 1, 4)), len(text)]
         pieces = [text[i:j] for i, j in pairwise(cuts)]
         expected = slow(stops, text)

@@ -22,9 +22,7 @@ def batch(weights: np.ndarray | None = None, boundary: bool = False) -> Batch:
     if boundary:  # the second half of each row is another document
         documents = np.repeat([[0] * 5 + [1] * 5], 3, axis=0).astype(np.int32)
         positions = np.repeat([[*range(5), *range(5)]], 3, axis=0)
-    return Batch(
-        ids[:, :-1].copy(), ids[:, 1:].copy(), plain if weights is None else weights, documents, positions
-    )
+    return Batch(ids[:, :-1].copy(), ids[:, 1:].copy(), plain if weights is None else weights, documents, positions)
 
 
 def model(tied: bool = False, gpt2: bool = False) -> DecoderWithLoss:
@@ -85,10 +83,6 @@ def test_documents_that_are_isolated_do_not_see_each_other() -> None:
     changed = whole.inputs.copy()
     changed[:, :5] = (changed[:, :5] + 7) % 31  # another first document
     other = Batch(changed, whole.targets, last, whole.documents, whole.positions)
-    assert objective.loss(forward, second).total.item() == pytest.approx(
-        objective.loss(forward, other).total.item()
-    )
+    assert objective.loss(forward, second).total.item() == pytest.approx(objective.loss(forward, other).total.item())
     leaky = Batch(changed, whole.targets, last)
-    assert objective.loss(forward, leaky).total.item() != pytest.approx(
-        objective.loss(forward, second).total.item()
-    )
+    assert objective.loss(forward, leaky).total.item() != pytest.approx(objective.loss(forward, second).total.item())

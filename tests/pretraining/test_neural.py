@@ -40,12 +40,8 @@ def neural(recipe: Recipe, folder: Path, ids: Ids, **machine: Any) -> NeuralRun:
 @pytest.mark.parametrize(
     "settings",
     [
-        LlamaSettings(
-            vocab_size=40, context_length=16, layers=2, width=16, heads=4, key_value_heads=2, inner_width=24
-        ),
-        LlamaSettings(
-            vocab_size=40, context_length=16, layers=1, width=16, heads=2, inner_width=24, tied=True
-        ),
+        LlamaSettings(vocab_size=40, context_length=16, layers=2, width=16, heads=4, key_value_heads=2, inner_width=24),
+        LlamaSettings(vocab_size=40, context_length=16, layers=1, width=16, heads=2, inner_width=24, tied=True),
         GPT2Settings(vocab_size=40, context_length=16, layers=2, width=16, heads=2),
     ],
     ids=["llama", "tied", "gpt2"],
@@ -94,9 +90,7 @@ def test_compiled_training_is_the_same_and_compiling_costs_no_training_time(
 ) -> None:
     # the graph is captured and differentiated as ever, but not turned into C++: that takes a minute
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    bare = recipe.replace(
-        data=recipe.data.replace(isolate_documents="no"), model=recipe.model.replace(layers=1)
-    )
+    bare = recipe.replace(data=recipe.data.replace(isolate_documents="no"), model=recipe.model.replace(layers=1))
     plain, compiled = neural(bare, tmp_path / "a", ids), neural(bare, tmp_path / "b", ids, compiled=True)
     before = torch.get_rng_state()
     start = time.perf_counter()

@@ -78,18 +78,12 @@ def test_the_same_recipe_gives_the_same_bits(llama: Path, recipe: Recipe, tmp_pa
     train(recipe, tmp_path / "run", announce=False)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == (llama / "model.safetensors").read_bytes()
     train(recipe.replace(seed=1), tmp_path / "other", announce=False)
-    assert (tmp_path / "other" / "model.safetensors").read_bytes() != (
-        llama / "model.safetensors"
-    ).read_bytes()
+    assert (tmp_path / "other" / "model.safetensors").read_bytes() != (llama / "model.safetensors").read_bytes()
 
 
-def test_a_path_takes_overrides_and_a_recipe_does_not(
-    recipe: Recipe, llama: Path, ids: Path, tmp_path: Path
-) -> None:
+def test_a_path_takes_overrides_and_a_recipe_does_not(recipe: Recipe, llama: Path, ids: Path, tmp_path: Path) -> None:
     path = llama / "recipe.yaml"
-    result = zhixing.train(
-        path, tmp_path / "run", overrides=["training.steps=2"], ids_folder=ids, announce=False
-    )
+    result = zhixing.train(path, tmp_path / "run", overrides=["training.steps=2"], ids_folder=ids, announce=False)
     assert result.facts["steps"] == 2
     with pytest.raises(ConfigError, match="overrides go with a recipe file"):
         train(recipe, tmp_path / "other", overrides=["seed=2"])
@@ -112,9 +106,7 @@ def test_what_a_kill_in_publishing_leaves_is_published_again(
     assert (out / "model.safetensors").read_bytes() == (llama / "model.safetensors").read_bytes()
 
 
-def test_an_interrupted_ngram_is_counted_again(
-    recipe: Recipe, ngram: Path, ids: Path, tmp_path: Path
-) -> None:
+def test_an_interrupted_ngram_is_counted_again(recipe: Recipe, ngram: Path, ids: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
         monkeypatch.setattr(

@@ -67,9 +67,7 @@ def test_a_stream_is_the_same_text(running, echo):
     wanted = {"model": "tiny", "prompt": ["the c", "知"], "max_tokens": 40, "seed": 3, "n": 2, "echo": echo}
     whole = running.client.completions.create(**wanted)
     texts, reasons, usage = [""] * 4, {}, None
-    for chunk in running.client.completions.create(
-        **wanted, stream=True, stream_options={"include_usage": True}
-    ):
+    for chunk in running.client.completions.create(**wanted, stream=True, stream_options={"include_usage": True}):
         for choice in chunk.choices:
             texts[choice.index] += choice.text
             if choice.finish_reason:
@@ -219,8 +217,7 @@ def test_too_long_a_prompt_is_refused_with_the_counts(launch):
 
 def test_metrics_agree_with_the_client(running):
     replies = [
-        running.client.completions.create(model="tiny", prompt="the", max_tokens=9, seed=seed)
-        for seed in range(5)
+        running.client.completions.create(model="tiny", prompt="the", max_tokens=9, seed=seed) for seed in range(5)
     ]
     assert running.metric("generation_tokens_total") == sum(r.usage.completion_tokens for r in replies)
     assert running.metric("prompt_tokens_total") == sum(r.usage.prompt_tokens for r in replies)
@@ -259,17 +256,13 @@ def test_a_streamed_body_without_length_is_cut_at_the_limit(running):
         for _ in range(200):
             yield b" " * 10_000
 
-    reply = http.post(
-        f"{running.url}/v1/completions", content=endless(), headers={"content-type": "application/json"}
-    )
+    reply = http.post(f"{running.url}/v1/completions", content=endless(), headers={"content-type": "application/json"})
     assert reply.status_code == 413
 
 
 def test_the_openapi_document_describes_the_bodies(running):
     document = http.get(f"{running.url}/openapi.json").json()
-    body = document["paths"]["/v1/completions"]["post"]["requestBody"]["content"]["application/json"][
-        "schema"
-    ]
+    body = document["paths"]["/v1/completions"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert body["properties"]["n"]["maximum"] == 16
     assert "$ref" not in json.dumps(body)
 

@@ -57,9 +57,7 @@ def test_serve_answers_and_ends_in_order_on_sigterm(folder):
             started = json.loads(process.stdout.readline())
             assert started["models"] == ["my-ngram"]
             with openai.OpenAI(base_url=started["url"] + "/v1", api_key="k", max_retries=0) as client:
-                text = client.completions.create(
-                    model="my-ngram", prompt="the c", max_tokens=9, temperature=0
-                )
+                text = client.completions.create(model="my-ngram", prompt="the c", max_tokens=9, temperature=0)
                 chat = client.chat.completions.create(
                     model="my-ngram", messages=[{"role": "user", "content": "the"}], max_tokens=5
                 )

@@ -11,9 +11,7 @@ import pytest
 Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
-def _differences(
-    function: Callable[[Array], Any], at: Array, upstream: Any = 1.0, width: float = 1e-3
-) -> Array:
+def _differences(function: Callable[[Array], Any], at: Array, upstream: Any = 1.0, width: float = 1e-3) -> Array:
     """d<upstream, f(x)>/dx by the five-point rule; its error is of order width**4."""
     gradient = np.zeros_like(at)
     for place in np.ndindex(*at.shape):

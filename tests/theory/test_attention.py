@@ -35,9 +35,7 @@ def test_documents_packed_together_are_as_if_alone(rng):
     packed = attention.attention(query, key, value, attention.document_mask(np.array([0, 0, 0, 1, 1, 1, 1])))
     for part in (slice(0, 3), slice(3, 7)):
         length = part.stop - part.start
-        alone = attention.attention(
-            query[part], key[part], value[part], attention.causal_mask(length, length)
-        )
+        alone = attention.attention(query[part], key[part], value[part], attention.causal_mask(length, length))
         np.testing.assert_allclose(packed[part], alone)
 
 

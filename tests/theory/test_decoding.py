@@ -24,24 +24,18 @@ def test_examples():
 
 
 def test_temperature(row):
-    np.testing.assert_allclose(
-        theory.softmax(filters.temperature(row, 0.7)), theory.softmax(row, 0.7), atol=1e-12
-    )
+    np.testing.assert_allclose(theory.softmax(filters.temperature(row, 0.7)), theory.softmax(row, 0.7), atol=1e-12)
 
 
 @pytest.mark.parametrize("k", [1, 2, 10])
 def test_top_k(row, k):
     k = min(k, row.size)
-    np.testing.assert_allclose(
-        theory.softmax(filters.top_k(row, k)), theory.top_k(np.exp(row), k), atol=1e-12
-    )
+    np.testing.assert_allclose(theory.softmax(filters.top_k(row, k)), theory.top_k(np.exp(row), k), atol=1e-12)
 
 
 @pytest.mark.parametrize("mass", [0.05, 0.5, 0.9, 0.999])
 def test_top_p(row, mass):
-    np.testing.assert_allclose(
-        theory.softmax(filters.top_p(row, mass)), theory.top_p(np.exp(row), mass), atol=1e-12
-    )
+    np.testing.assert_allclose(theory.softmax(filters.top_p(row, mass)), theory.top_p(np.exp(row), mass), atol=1e-12)
 
 
 @pytest.mark.parametrize("fraction", [0.01, 0.3, 1.0])

@@ -38,9 +38,7 @@ def test_permutation_p_is_rarely_small_without_a_difference():
     assert np.mean(p) == pytest.approx(0.5, abs=0.08)
 
 
-@pytest.mark.parametrize(
-    ("only_a", "only_b", "p"), [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 22 / 1024), (10, 0, 2 / 1024)]
-)
+@pytest.mark.parametrize(("only_a", "only_b", "p"), [(0, 0, 1.0), (5, 5, 1.0), (1, 9, 22 / 1024), (10, 0, 2 / 1024)])
 def test_mcnemar_is_the_two_sided_binomial_test(only_a, only_b, p):
     assert measures.mcnemar(only_a, only_b) == pytest.approx(p)
 

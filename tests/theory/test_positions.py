@@ -57,6 +57,4 @@ def test_relative_buckets_against_the_reference(both_ways):
 def test_biases_of_a_cached_query_are_the_last_rows(rng):
     table = rng.normal(size=(32, 2))
     np.testing.assert_array_equal(positions.alibi(2, 6, 4), positions.alibi(6, 6, 4)[:, 4:])
-    np.testing.assert_array_equal(
-        positions.relative_bias(2, 6, table), positions.relative_bias(6, 6, table)[:, 4:]
-    )
+    np.testing.assert_array_equal(positions.relative_bias(2, 6, table), positions.relative_bias(6, 6, table)[:, 4:])

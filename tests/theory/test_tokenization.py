@@ -7,8 +7,8 @@ import random
 from collections import Counter
 
 import pytest
-
 import tokenizers
+
 from zhixing.theory.tokenization import encode, encode_by_union, learn_merges, merge_pair
 from zhixing.tokenizers.byte_alphabet import BYTE_CHARACTERS, bytes_to_characters
 from zhixing.tokenizers.train import SMALLEST, TokenizerSettings, train_tokenizer

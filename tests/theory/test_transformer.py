@@ -25,9 +25,7 @@ def test_gpt2_against_the_reference(rng):
         return numbers(layer.weight), numbers(layer.bias)
 
     blocks = [
-        transformer.Gpt2Block(
-            *map(pair, (h.ln_1, h.attn.c_attn, h.attn.c_proj, h.ln_2, h.mlp.c_fc, h.mlp.c_proj))
-        )
+        transformer.Gpt2Block(*map(pair, (h.ln_1, h.attn.c_attn, h.attn.c_proj, h.ln_2, h.mlp.c_fc, h.mlp.c_proj)))
         for h in model.transformer.h
     ]
     ids = rng.integers(13, size=7)

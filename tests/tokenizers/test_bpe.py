@@ -5,10 +5,10 @@ from __future__ import annotations
 import random
 
 import pytest
+import tokenizers
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import tokenizers
 from zhixing.tokenizers.bpe import BpeTokenizer, from_merges
 from zhixing.tokenizers.layout import GPT2_PATTERN, LLAMA3_PATTERN, pre_tokenizer
 from zhixing.tokenizers.load import load_tokenizer
@@ -33,9 +33,7 @@ def test_both_engines_agree_on_real_text(trained: BpeTokenizer, texts: list[str]
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     text=st.text(
-        st.sampled_from(
-            "aeéïſs'  \t\n\r\x0b\x85\u2028\u3000<|>.,!_-=0123٣½知行語かカ한ёאक्🙂\u200d\u0301\ue000\x00"
-        )
+        st.sampled_from("aeéïſs'  \t\n\r\x0b\x85\u2028\u3000<|>.,!_-=0123٣½知行語かカ한ёאक्🙂\u200d\u0301\ue000\x00")
     )
 )
 def test_both_engines_agree_on_awkward_text(trained: BpeTokenizer, text: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tokenizers
+
 from zhixing.tokenizers.bytes import ByteTokenizer
 
 

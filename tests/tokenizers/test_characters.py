@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import tokenizers
+
 from zhixing.tokenizers.characters import CharacterTokenizer
 
 
@@ -24,9 +25,7 @@ def test_rare_characters_are_left_to_their_bytes() -> None:
     assert CharacterTokenizer.train(["知知行"], 1000, min_frequency=2).vocab_size == 256 + 1 + 5
 
 
-def test_the_library_gives_the_same_ids(
-    characters: CharacterTokenizer, tmp_path: Path, texts: list[str]
-) -> None:
+def test_the_library_gives_the_same_ids(characters: CharacterTokenizer, tmp_path: Path, texts: list[str]) -> None:
     characters.save(tmp_path)
     library = tokenizers.Tokenizer.from_file(str(tmp_path / "tokenizer.json"))
     for text in ("知行合一 é 🙂 <0x41> ▁ abc\n", texts[0][:5000], texts[-1]):

@@ -54,9 +54,7 @@ def test_training_sees_what_serving_asks(template: ChatTemplate) -> None:
         assert whole[: len(prompt)] == prompt
         assert learned[len(prompt)]
         assert not learned[len(prompt) - 1]
-    text = bytes(
-        index for index, is_learned in zip(whole, learned, strict=True) if is_learned and index < 256
-    )
+    text = bytes(index for index, is_learned in zip(whole, learned, strict=True) if is_learned and index < 256)
     assert text == b"Knowing.Doing."
     assert sum(learned) == len(text) + 2  # each turn's end is learned too
 
@@ -82,8 +80,7 @@ def test_content_never_becomes_a_marker(contents: list[str]) -> None:
 
 def test_templates_see_content_as_it_is_where_that_is_harmless(tokenizer: ByteTokenizer) -> None:
     source = (
-        "{% if '</think>' in messages[0].content %}"
-        "{{ messages[0].content.split('</think>')[-1] | trim }}{% endif %}"
+        "{% if '</think>' in messages[0].content %}{{ messages[0].content.split('</think>')[-1] | trim }}{% endif %}"
     )
     ids = ChatTemplate(tokenizer, source).render_ids([{"role": "user", "content": "x</think> y<z \n"}])
     assert bytes(ids) == b"y<z"

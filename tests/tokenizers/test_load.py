@@ -8,8 +8,8 @@ import shutil
 from pathlib import Path
 
 import pytest
-
 import tokenizers
+
 from zhixing.errors import ModelFolderError
 from zhixing.tokenizers.bpe import BpeTokenizer
 from zhixing.tokenizers.load import load_tokenizer
@@ -58,9 +58,7 @@ def test_the_end_of_text_may_stand_in_the_model_configuration(bpe: BpeTokenizer,
     assert load_tokenizer(tmp_path).separator_id == bpe.special_id("<|end|>")
 
 
-def test_a_normaliser_is_kept_and_said(
-    bpe: BpeTokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_normaliser_is_kept_and_said(bpe: BpeTokenizer, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     bpe.save(tmp_path)
     document = json.loads((tmp_path / "tokenizer.json").read_text(encoding="utf-8"))
     document["normalizer"] = {"type": "NFC"}

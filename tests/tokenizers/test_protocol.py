@@ -22,14 +22,10 @@ UNICODE = st.text(st.characters(exclude_categories=["Cs"]), max_size=80)
 FRAGMENTS = st.lists(
     st.one_of(
         UNICODE,
-        st.sampled_from(
-            [*SPECIAL_TOKENS, "<|", "|>", "  ", "\n\n", "知行", "👩‍👩‍👧", "\x00", "\ufeff", "'ſ"]
-        ),
+        st.sampled_from([*SPECIAL_TOKENS, "<|", "|>", "  ", "\n\n", "知行", "👩‍👩‍👧", "\x00", "\ufeff", "'ſ"]),
     )
 ).map("".join)
-PER_TOKENIZER = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+PER_TOKENIZER = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def test_it_is_a_tokenizer(tokenizer: PieceTokenizer) -> None:

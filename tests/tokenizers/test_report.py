@@ -95,9 +95,7 @@ def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str]:
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], texts: list[str]) -> None:
     corpus, out = tmp_path / "corpus.txt", tmp_path / "out"
     corpus.write_text(texts[0], encoding="utf-8")
-    code, printed = run(
-        capsys, "tokenizer", "train", str(corpus), "--vocab-size", "300", "--out", str(out), "--json"
-    )
+    code, printed = run(capsys, "tokenizer", "train", str(corpus), "--vocab-size", "300", "--out", str(out), "--json")
     assert code == 0
     assert json.loads(printed)["vocab_size"] == 300
     assert printed.count("\n") == 1
@@ -112,7 +110,5 @@ def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str], te
     assert max(found["ids"]) < 295
     code, _ = run(capsys, "tokenizer", "train", str(corpus), "--out", str(out))
     assert code == 2  # there is a tokenizer already
-    code, _ = run(
-        capsys, "tokenizer", "train", str(corpus), "--out", str(tmp_path / "x"), "--vocab-size", "20"
-    )
+    code, _ = run(capsys, "tokenizer", "train", str(corpus), "--out", str(tmp_path / "x"), "--vocab-size", "20")
     assert code == 2

@@ -29,9 +29,7 @@ def test_no_text_is_refused() -> None:
 
 
 def test_too_little_text_gives_a_smaller_vocabulary_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
-    tokenizer = train_tokenizer(
-        TokenizerSettings(vocab_size=4000), ["low low lower lowest newest newest widest"]
-    )
+    tokenizer = train_tokenizer(TokenizerSettings(vocab_size=4000), ["low low lower lowest newest newest widest"])
     assert SMALLEST < tokenizer.vocab_size < 300
     assert f"the vocabulary has {tokenizer.vocab_size}" in caplog.text
 
@@ -46,9 +44,7 @@ def test_long_runs_of_chinese_are_cut_while_learning() -> None:
 
 
 def test_no_token_is_longer_than_asked(texts: list[str]) -> None:
-    tokenizer = train_tokenizer(
-        TokenizerSettings(vocab_size=600, max_token_bytes=8), [*texts[:3], "=" * 5000]
-    )
+    tokenizer = train_tokenizer(TokenizerSettings(vocab_size=600, max_token_bytes=8), [*texts[:3], "=" * 5000])
     assert max(len(tokenizer.token_bytes(index)) for index in range(tokenizer.vocab_size)) <= 8
 
 

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
-
 import tokenizers
+
 from zhixing.tokenizers.bpe import BpeTokenizer
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.characters import CharacterTokenizer
@@ -117,9 +117,7 @@ def test_a_token_that_is_not_special_is_found_in_text_as_there(bpe: BpeTokenizer
 def test_a_wordpiece_folder_runs_through_the_library(tmp_path: Path) -> None:
     words = ["[UNK]", "[CLS]", "[SEP]", "un", "##happy", "##ly", "the", "知", "行"]
     library = tokenizers.Tokenizer(
-        tokenizers.models.WordPiece(
-            vocab={word: index for index, word in enumerate(words)}, unk_token="[UNK]"
-        )
+        tokenizers.models.WordPiece(vocab={word: index for index, word in enumerate(words)}, unk_token="[UNK]")
     )
     library.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
     library.normalizer = tokenizers.normalizers.BertNormalizer()

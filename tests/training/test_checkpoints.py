@@ -45,9 +45,7 @@ def test_retention(tmp_path: Path) -> None:
         for step in range(100, 1001, 100):
             save(checkpoints, step)
         assert checkpoints.steps() == [300, 600, 900, 1000]
-    assert sorted(entry.name for entry in tmp_path.iterdir() if not entry.name.startswith("step-")) == [
-        ".lock"
-    ]
+    assert sorted(entry.name for entry in tmp_path.iterdir() if not entry.name.startswith("step-")) == [".lock"]
 
 
 def test_load_a_given_step(tmp_path: Path) -> None:
@@ -67,9 +65,7 @@ def test_a_whole_step_is_never_overwritten(tmp_path: Path) -> None:
         assert checkpoints.load(1).state()["step"] == 1
 
 
-def test_a_run_that_comes_again_to_a_damaged_step_goes_on(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_run_that_comes_again_to_a_damaged_step_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     with Checkpoints(tmp_path, keep=2) as checkpoints:
         save(checkpoints, 100)
         save(checkpoints, 200)

@@ -49,9 +49,7 @@ class Windows:
 class Spoiled:
     """An objective whose loss is spoiled at chosen steps."""
 
-    def __init__(
-        self, spoil: Callable[[int, torch.Tensor], torch.Tensor], weight: float | None = None
-    ) -> None:
+    def __init__(self, spoil: Callable[[int, torch.Tensor], torch.Tensor], weight: float | None = None) -> None:
         self.inner, self.spoil, self.calls, self.fixed = CausalLM("cpu"), spoil, 0, weight
 
     def weight(self, batch: Batch) -> float:
@@ -90,9 +88,7 @@ class Trained:
 
 def prepare(objective: Any = None, optimizer: OptimizerSettings | None = None, **changes: Any) -> Trained:
     torch.manual_seed(0)
-    shape = LlamaSettings(
-        vocab_size=VOCABULARY, context_length=LENGTH, layers=2, width=8, heads=2, inner_width=12
-    )
+    shape = LlamaSettings(vocab_size=VOCABULARY, context_length=LENGTH, layers=2, width=8, heads=2, inner_width=12)
     model = build_decoder(shape)
     for parameter in model.parameters():  # residual branches start at zero: let gradients reach everything
         if not parameter.any():
@@ -118,8 +114,7 @@ def prepare(objective: Any = None, optimizer: OptimizerSettings | None = None, *
 def test_batch_times_accumulation_gives_the_same_step(kind: str) -> None:
     optimizer = OptimizerSettings(kind=kind, learning_rate=0.01, epsilon=1e-4)
     runs = [
-        prepare(optimizer=optimizer, steps=1, batch_windows=size, accumulation=8 // size).run()
-        for size in (8, 4, 2, 1)
+        prepare(optimizer=optimizer, steps=1, batch_windows=size, accumulation=8 // size).run() for size in (8, 4, 2, 1)
     ]
     first = runs[0]
     for other in runs[1:]:
@@ -135,9 +130,7 @@ def test_the_loss_is_the_mean_over_what_counts() -> None:
     model, source = trained.task.model, Windows()
     batch = source.batch(0, 8)
     logits = model(torch.as_tensor(batch.inputs)) @ model.head_weight.T
-    each = nn.functional.cross_entropy(
-        logits.flatten(0, 1), torch.as_tensor(batch.targets).flatten(), reduction="none"
-    )
+    each = nn.functional.cross_entropy(logits.flatten(0, 1), torch.as_tensor(batch.targets).flatten(), reduction="none")
     weights = torch.as_tensor(batch.weights).flatten()
     expected = (each * weights).sum() / weights.sum()
     trained.run()
@@ -179,9 +172,7 @@ def test_the_rate_follows_the_schedule() -> None:
     schedule = ScheduleSettings(kind="linear", warmup=0.2)
     trained = prepare(steps=10, schedule=schedule).run()
     rates = [record["learning_rate_sgd"] for record in trained.records]
-    assert rates == pytest.approx(
-        [0.5 * f for f in (0, 0.5, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8)]
-    )
+    assert rates == pytest.approx([0.5 * f for f in (0, 0.5, 1, 7 / 8, 6 / 8, 5 / 8, 4 / 8, 3 / 8, 2 / 8, 1 / 8)])
 
 
 @pytest.mark.parametrize(
@@ -306,9 +297,7 @@ def test_a_save_that_fails_when_a_signal_came_is_an_error() -> None:
 
 
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
-def test_a_loss_that_is_not_finite_is_skipped_and_counted(
-    bad: float, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_loss_that_is_not_finite_is_skipped_and_counted(bad: float, caplog: pytest.LogCaptureFixture) -> None:
     def spoil(call: int, total: torch.Tensor) -> torch.Tensor:
         return total * bad if call in (2, 3, 5) else total
 
@@ -324,9 +313,7 @@ def test_a_loss_that_is_not_finite_is_skipped_and_counted(
 
 def test_a_skipped_step_changes_nothing() -> None:
     one = prepare(Spoiled(lambda call, total: total * math.nan if call == 2 else total), steps=2).run()
-    assert all(
-        torch.equal(a, b) for a, b in zip(one.weights(), prepare(steps=1).run().weights(), strict=True)
-    )
+    assert all(torch.equal(a, b) for a, b in zip(one.weights(), prepare(steps=1).run().weights(), strict=True))
 
 
 def test_skipped_steps_do_not_spoil_the_mean_that_is_logged() -> None:

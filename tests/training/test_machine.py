@@ -60,9 +60,7 @@ def test_the_real_probe_decides_by_the_real_rates() -> None:
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
 @pytest.mark.parametrize("device", ["cuda", "cuda:3", "quantum"])
 def test_a_device_that_is_not_here(device: str) -> None:
-    with pytest.raises(
-        ConfigError, match=rf"training.device = '{device}' cannot be used here \(.+\); try auto"
-    ):
+    with pytest.raises(ConfigError, match=rf"training.device = '{device}' cannot be used here \(.+\); try auto"):
         probe(settings(device=device))
 
 

@@ -129,9 +129,7 @@ def test_decoupled_decay_shrinks_without_touching_the_averages(kind: str) -> Non
     plain, decayed = Network(), Network()
     for model, decay in ((plain, 0.0), (decayed, 0.5)):
         loss_of(model).backward()
-        settings = OptimizerSettings(
-            kind=kind, learning_rate=0.1, matrix_learning_rate=0.1, weight_decay=decay
-        )
+        settings = OptimizerSettings(kind=kind, learning_rate=0.1, matrix_learning_rate=0.1, weight_decay=decay)
         Optimizer(model, settings).step()
     start = Network().blocks[0].weight.detach()
     difference = (plain.blocks[0].weight - decayed.blocks[0].weight).detach()

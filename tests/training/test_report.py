@@ -92,9 +92,7 @@ def test_odd_metrics_do_not_break_it(written, metrics):
 
 def test_each_quantity_has_its_chart_over_tokens_and_time(written):
     metrics = [RECORD | {"step": n, "tokens": 64 * n, "seconds": 90.0 * n} for n in range(1, 9)]
-    html, page = written(
-        metrics=[*metrics, {"step": 8, "tokens": 512, "seconds": 720.0, "validation_loss": 3.0}]
-    )
+    html, page = written(metrics=[*metrics, {"step": 8, "tokens": 512, "seconds": 720.0, "validation_loss": 3.0}])
     assert page.tags.count("figure") == 14
     assert ">minutes</text>" in html and ">tokens</text>" in html
     assert html.count("adamw") > 2
@@ -117,9 +115,7 @@ def test_the_evaluation_is_one_table_with_its_tests(written):
     endless = ROW | {"name": "uniform", "bits_per_byte": None, "perplexity": None}
     test = {"a": "gpt", "b": "ngram-5", "difference": -0.1, "low": -0.13, "high": -0.07, "p_value": 0.0002,
             "better": "gpt"}  # fmt: skip
-    html, _ = written(
-        evaluation={"rows": [ROW, other, squeezed, endless], "comparisons": [test], "facts": {}}
-    )
+    html, _ = written(evaluation={"rows": [ROW, other, squeezed, endless], "comparisons": [test], "facts": {}})
     assert "+0.1000 [+0.0700, +0.1300]" in html
     assert "not finite" in html and "yardstick" in html
     assert "different tokenizers" in html
@@ -153,9 +149,7 @@ def test_facts_and_card_are_shown_whole(written):
     assert "Energy is measured" in measured and "estimated" not in measured
 
 
-HOSTILE = (
-    '</pre></style></script><script>alert(1)</script><a href="javascript:1" onclick="x">\x00\u202e\ud800'
-)
+HOSTILE = '</pre></style></script><script>alert(1)</script><a href="javascript:1" onclick="x">\x00\u202e\ud800'
 
 
 def test_no_text_becomes_markup(written):
@@ -182,12 +176,8 @@ def test_no_text_becomes_markup(written):
 
 
 def test_nothing_points_outside_the_file(written):
-    _, page = written(
-        metrics=[RECORD], samples=[Sample("gpt", "a", "b")], commands={"serve": "zhixing serve x"}
-    )
-    targets = [
-        value for _, name, value in page.attributes if name in ("href", "src", "action", "srcset", "data")
-    ]
+    _, page = written(metrics=[RECORD], samples=[Sample("gpt", "a", "b")], commands={"serve": "zhixing serve x"})
+    targets = [value for _, name, value in page.attributes if name in ("href", "src", "action", "srcset", "data")]
     assert targets and all(target.startswith("#") for target in targets)
     assert {target[1:] for target in targets} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
@@ -206,9 +196,7 @@ def test_the_policy_names_exactly_the_own_style_and_script(written):
 
 def test_chinese(written, monkeypatch):
     monkeypatch.setenv("ZHIXING_LANG", "zh")
-    html, _ = written(
-        metrics=[RECORD], facts={"parameters": 5}, evaluation={"rows": [ROW], "comparisons": []}
-    )
+    html, _ = written(metrics=[RECORD], facts={"parameters": 5}, evaluation={"rows": [ROW], "comparisons": []})
     assert '<html lang="zh-Hans">' in html and "每字节需要 <strong>1.400 比特</strong>" in html
     assert "学习率" in html and ">Learning rate<" not in html
 
