@@ -133,7 +133,8 @@ def trainer(job: SimpleNamespace, train: Windows, held_out: Windows) -> dict[str
     class Clock(TrainerCallback):
         def on_step_end(self, args, state, control, **_):
             clock.append(time.perf_counter())
-            control.should_training_stop = job.task == "learn" and clock[-1] > deadline
+            if job.task == "learn" and clock[-1] > deadline:
+                control.should_training_stop = True
 
     steps = job.planned if job.task == "learn" else job.steps + WARM_UP
     with tempfile.TemporaryDirectory() as folder:
