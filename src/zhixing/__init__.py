@@ -19,7 +19,7 @@ _PUBLIC = {
     "resume": "zhixing.pretraining.run",
     "evaluate": "zhixing.evaluation.run",
     "pipeline": "zhixing.generation.pipeline",
-    "quickstart": "zhixing.quickstart",
+    "quickstart": "zhixing.main_job",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]
@@ -27,9 +27,7 @@ __all__ = ["__version__", *sorted(_PUBLIC)]
 
 def __getattr__(name: str) -> Any:
     if name in _PUBLIC:
-        found = getattr(importlib.import_module(_PUBLIC[name]), name)
-        globals()[name] = found  # or the module ``zhixing.quickstart`` would stand in the function's place
-        return found
+        return getattr(importlib.import_module(_PUBLIC[name]), name)
     raise AttributeError(f"module 'zhixing' has no attribute {name!r}")
 
 

@@ -34,7 +34,7 @@ def test_every_recipe_has_a_tiny_variant():
 
 
 def test_gpt_recipe_is_the_quickstarts():
-    from zhixing.quickstart import gpt_recipe
+    from zhixing.main_job import gpt_recipe
 
     assert load_settings(Recipe, ROOT / "recipes" / "gpt.yaml") == gpt_recipe()
 

@@ -5,6 +5,7 @@ import torch
 from pydantic import ValidationError
 
 from zhixing.models.llama import PRESETS, Llama, LlamaSettings
+from zhixing.nn.positions import rotate
 
 SHAPE = {"vocab_size": 31, "context_length": 12, "layers": 2, "width": 16, "heads": 4, "inner_width": 24}
 KINDS = {
@@ -55,11 +56,32 @@ def test_initial_weights():
     ids = torch.randint(0, 400, (2, 20))
     torch.testing.assert_close(module(ids), module.final_norm(module.token_embedding(ids)))
     assert (module.head_weight == 0).all()
-    assert module.blocks[0].attention.query_key_value.weight.std().item() == pytest.approx(0.7 / 8, rel=0.05)
-    assert module.token_embedding.weight.std().item() == pytest.approx(1, rel=0.05)
+    assert module.blocks[1].attention.query_key_value.weight.std().item() == pytest.approx(0.7 / 8, rel=0.05)
+    assert module.token_embedding.weight[:, 1:].std().item() == pytest.approx(1, rel=0.05)
     tied = Llama(LlamaSettings(vocab_size=400, width=64, heads=2, layers=1, tied=True))
     assert tied.head_weight is tied.token_embedding.weight
     assert tied.head_weight.std().item() == pytest.approx(0.02, rel=0.05)
+
+
+@pytest.mark.parametrize("groups", [4, 2])
+def test_the_first_heads_begin_by_looking_back(groups):
+    """Head ``h`` of a new model gives most weight to the token ``h + 1`` places back; the last head is free."""
+    torch.manual_seed(0)
+    settings = LlamaSettings(vocab_size=50, width=256, heads=4, key_value_heads=groups, layers=1)
+    module = Llama(settings)
+    ids = torch.randint(0, 50, (1, 40))
+    first, per_head = module.blocks[0], settings.per_head
+    packed = first.attention.query_key_value(first.attention_norm(module.token_embedding(ids)))
+    query, key, _ = packed.view(1, 40, -1, per_head).transpose(1, 2).split([4, groups, groups], dim=1)
+    rotation = module.rotary(None, 40)
+    query = rotate(first.attention.query_norm(query), *rotation)
+    key = rotate(first.attention.key_norm(key), *rotation).repeat_interleave(4 // groups, dim=1)
+    weights = (query @ key.mT / per_head**0.5).masked_fill(~torch.ones(40, 40).tril().bool(), -torch.inf).softmax(-1)
+    back = torch.arange(10, 40)
+    for head in range(3):
+        share = weights[0, head, back, back - head - 1]
+        assert share.mean() > 0.3, (head, share.mean())
+        assert (weights[0, head, back].argmax(-1) == back - head - 1).float().mean() > 0.8
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,7 @@ def quickstart(
     as_json: JsonFlag = False,
 ) -> None:
     """Run the main job and show the table, samples and what to do next."""
-    from zhixing.quickstart import quickstart as run
+    from zhixing.main_job import quickstart as run
 
     result = run(out, text=text or (), minutes=minutes, seed=seed)
     payload = {"out": str(result.out), "bits_per_byte": result.bits_per_byte, "commands": dict(result.commands)}
