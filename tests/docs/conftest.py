@@ -22,7 +22,7 @@ MODULES = "bisect calendar cmd copy csv fnmatch glob heapq json.decoder json.enc
 Run = Callable[..., int]
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Python's own library in some 200 small documents: a class or function with its documentation each."""
     folder = tmp_path_factory.mktemp("corpus") / "text"
@@ -55,15 +55,7 @@ def zhixing() -> Iterator[Run]:
         signal.signal(number, handler)
 
 
-@pytest.fixture(scope="package", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Models this small gain nothing from a second core, and the rest of the suite may be using it."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("zhixing.training.machine.available_cores", lambda: 1)
-        yield
-
-
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, corpus: Path) -> Path:
     """``model/`` as the page of ``train`` makes it."""
     from zhixing.pretraining.run import train
@@ -102,7 +94,7 @@ def interrupted_run(workplace: Path, zhixing: Run) -> Path:
     return folder
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def server(model: Path) -> Iterator[str]:
     """The address of ``zhixing serve model``."""
     command = [sys.executable, "-c", "from zhixing.cli.app import main; main()"]

@@ -77,8 +77,11 @@ def test_compilation_is_for_long_runs_or_by_wish(
     assert not probe(settings(minutes=20.0)).compiled
 
 
-def test_threads_are_the_cores_unless_given(rates: dict[torch.dtype, float]) -> None:
+def test_threads_are_the_cores_unless_given(rates: dict[torch.dtype, float], monkeypatch: pytest.MonkeyPatch) -> None:
     try:
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        assert probe(settings(threads=0)).threads == available_cores() == torch.get_num_threads() == 1
+        monkeypatch.delenv("OMP_NUM_THREADS")
         assert probe(settings(threads=0)).threads == available_cores() == torch.get_num_threads()
     finally:
         torch.set_num_threads(1)

@@ -78,7 +78,10 @@ def probe(settings: TrainingSettings) -> Machine:
 
 
 def available_cores() -> int:
-    """Return the cores this process may use."""
+    """Return the cores this process may use: what ``OMP_NUM_THREADS`` says, else what the system grants."""
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    if wanted.isdigit() and int(wanted) > 0:
+        return int(wanted)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
