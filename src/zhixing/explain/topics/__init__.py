@@ -1,0 +1,58 @@
+"""The topics, one file per family of ``theory``, in the order in which a course would tell them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from zhixing.explain.topic import Topic
+from zhixing.explain.topics import (
+    attention,
+    compression,
+    decoding,
+    hmm,
+    losses,
+    measures,
+    mixture,
+    networks,
+    ngram,
+    normalisation,
+    optimizers,
+    positions,
+    recurrent,
+    regularisation,
+    schedules,
+    tokenization,
+    transformer,
+    trust,
+    warm_start,
+    words,
+)
+
+MAKERS: tuple[Callable[[], Topic[Any]], ...] = (
+    *tokenization.TOPICS,
+    *ngram.TOPICS,
+    *hmm.TOPICS,
+    *words.TOPICS,
+    *networks.TOPICS,
+    *losses.TOPICS,
+    *optimizers.TOPICS,
+    *schedules.TOPICS,
+    *regularisation.TOPICS,
+    *recurrent.TOPICS,
+    *attention.TOPICS,
+    *positions.TOPICS,
+    *normalisation.TOPICS,
+    *transformer.TOPICS,
+    *decoding.TOPICS,
+    *measures.TOPICS,
+    *mixture.TOPICS,
+    *warm_start.TOPICS,
+    *compression.TOPICS,
+    *trust.TOPICS,
+)
+
+
+def topics() -> dict[str, Topic[Any]]:
+    """Return every topic by name, in the language of the moment."""
+    return {topic.name: topic for topic in (make() for make in MAKERS)}
