@@ -20,9 +20,18 @@ class TemperatureInputs(Settings):
 
     tokens: tuple[str, ...] = setting(("the", "a", "cat", "xyz"), "tokens", "词元", min_length=2)
     scores: tuple[float, ...] = setting((2.0, 1.0, 0.0, -2.0), "their scores (logits)", "各词元的得分", min_length=2)
-    temperature: float = setting(
-        0.5, "above 0; below 1 sharpens, above 1 flattens", "大于 0；小于 1 变尖，大于 1 变平", gt=0
-    )
+    temperature: float = setting(0.5, "below 1 sharpens, above 1 flattens", "小于 1 变尖，大于 1 变平", gt=0)
+
+    @model_validator(mode="after")
+    def _one_score_each(self) -> TemperatureInputs:
+        if len(self.tokens) != len(self.scores):
+            raise ValueError(
+                tr(
+                    f"{len(self.tokens)} tokens but {len(self.scores)} scores; give one score per token",
+                    f"词元 {len(self.tokens)} 个，得分 {len(self.scores)} 个；请为每个词元给一个得分",
+                )
+            )
+        return self
 
 
 def temperature() -> Topic[TemperatureInputs]:
