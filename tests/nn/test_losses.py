@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from zhixing.nn.losses import cross_entropy_sum, linear_cross_entropy_sum
+from zhixing.nn.losses import (
+    cross_entropy_sum,
+    factorisation_mask,
+    linear_cross_entropy_sum,
+    masked_lm_sum,
+    permutation_lm_sum,
+)
 from zhixing.theory import losses as theory
 
 N, D, V = 37, 12, 29
@@ -96,3 +102,33 @@ def test_low_precision_sums_in_float32():
     assert loss.item() == pytest.approx(exact.item(), rel=0.02)
     loss.backward()
     assert hidden.grad.dtype == weight.grad.dtype == torch.bfloat16
+
+
+def test_masked_lm_reads_only_masked_places() -> None:
+    torch.manual_seed(0)
+    logits, ids = torch.randn(2, 5, 7), torch.randint(7, (2, 5))
+    masked = torch.tensor([[True, False, False, True, False], [False, False, True, False, False]])
+    before = masked_lm_sum(logits, ids, masked)
+    logits[~masked] += 9 * torch.randn(7, 7)
+    assert masked_lm_sum(logits, ids, masked) == before
+
+
+def test_the_natural_order_is_causal_language_modelling() -> None:
+    torch.manual_seed(0)
+    order = torch.arange(4).expand(2, 4)
+    causal = torch.ones(4, 4, dtype=torch.bool).tril()
+    assert torch.equal(factorisation_mask(order, content=True)[1, 0], causal)
+    assert torch.equal(factorisation_mask(order, content=False)[1, 0], causal.tril(-1))
+    logits, ids = torch.randn(2, 4, 7), torch.randint(7, (2, 4))
+    expected = cross_entropy_sum(logits.flatten(0, 1), ids.flatten())
+    torch.testing.assert_close(permutation_lm_sum(logits, ids, order, predicted=4), expected)
+
+
+def test_nothing_sees_what_it_predicts() -> None:
+    """Along any chain of layers: whatever reaches place i through content streams comes before i in the order."""
+    order = torch.tensor([[3, 1, 4, 0, 2]])
+    query = factorisation_mask(order, content=False)[0, 0].float()
+    content = factorisation_mask(order, content=True)[0, 0].float()
+    reach = query @ content @ content @ content > 0
+    assert torch.equal(reach, query > 0)
+    assert not reach.diagonal().any()

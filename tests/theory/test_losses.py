@@ -80,3 +80,36 @@ def test_causal_lm_loss_never_reads_the_last_logits(rng):
     before = losses.causal_lm_loss(logits, ids, counted)
     logits[:, -1] += 7.0 * rng.normal(size=5)
     assert losses.causal_lm_loss(logits, ids, counted) == before
+
+
+def test_masked_lm_loss_gradient(differences, rng):
+    logits, ids = rng.normal(size=(2, 4, 5)), rng.integers(5, size=(2, 4))
+    masked = np.array([[True, True, False, True], [True, False, False, True]])
+    np.testing.assert_allclose(
+        losses.masked_lm_loss_gradient(logits, ids, masked),
+        differences(lambda v: losses.masked_lm_loss(v, ids, masked), logits),
+        atol=1e-9,
+    )
+
+
+def test_permutation_lm_loss_gradient(differences, rng):
+    logits, ids = rng.normal(size=(2, 4, 5)), rng.integers(5, size=(2, 4))
+    order = np.array([[2, 0, 3, 1], [3, 2, 1, 0]])
+    np.testing.assert_allclose(
+        losses.permutation_lm_loss_gradient(logits, ids, order, 2),
+        differences(lambda v: losses.permutation_lm_loss(v, ids, order, 2), logits),
+        atol=1e-9,
+    )
+
+
+def test_permutation_lm_over_all_places_is_a_chain_rule(rng):
+    """In any order the whole loss, times T, is minus the log-probability of the text."""
+    logits, ids, order = rng.normal(size=(1, 4, 5)), rng.integers(5, size=(1, 4)), np.array([[2, 0, 3, 1]])
+    each = [losses.cross_entropy(logits[0, t : t + 1], ids[0, t : t + 1]) for t in range(4)]
+    assert losses.permutation_lm_loss(logits, ids, order, 4) == pytest.approx(np.mean(each))
+    assert losses.permutation_lm_loss(logits, ids, order, 1) == pytest.approx(each[1])
+
+
+def test_the_natural_order_gives_the_causal_mask():
+    mask = losses.factorisation_mask(np.arange(5)[None], content=True)[0]
+    assert (mask == np.tri(5, dtype=bool)).all()

@@ -90,3 +90,46 @@ def linear_cross_entropy_sum(
         return torch.stack(sums).sum()
     result: Tensor = _ChunkedHead.apply(hidden, weight, targets, weights, rows)  # type: ignore[no-untyped-call]
     return result
+
+
+def masked_lm_sum(logits: Tensor, ids: Tensor, masked: Tensor) -> Tensor:
+    """Return the cross-entropy at the masked places, a scalar in nats; divide by ``masked.sum()`` of the whole step.
+
+    Only the masked rows are looked at: at the usual 15 % that saves most of the softmax.
+
+    Args:
+        logits: (B, T, V) of the corrupted text.
+        ids: (B, T) true ids.
+        masked: (B, T) bool, True at places to be predicted.
+    """
+    return cross_entropy_sum(logits[masked], ids[masked])
+
+
+def factorisation_rank(order: Tensor) -> Tensor:
+    """Return when each place is predicted: the inverse of every row's permutation; (B, T) -> (B, T)."""
+    rank = torch.empty_like(order)
+    return rank.scatter_(1, order, torch.arange(order.shape[1], device=order.device).expand_as(order))
+
+
+def factorisation_mask(order: Tensor, *, content: bool) -> Tensor:
+    """Return who may see whom under a factorisation order; (B, T) -> (B, 1, T, T) bool, True where allowed.
+
+    The query stream (``content=False``) sees what comes earlier in the order; the content stream also itself.
+    """
+    rank = factorisation_rank(order)
+    earlier, later = rank[:, None, None, :], rank[:, None, :, None]
+    return earlier <= later if content else earlier < later
+
+
+def permutation_lm_sum(logits: Tensor, ids: Tensor, order: Tensor, predicted: int) -> Tensor:
+    """Return the cross-entropy at the last ``predicted`` places of each order, a scalar in nats; B * P places.
+
+    Args:
+        logits: (B, T, V) of the query stream under ``factorisation_mask(order, content=False)``.
+        ids: (B, T).
+        order: (B, T), each row a permutation of 0 ... T - 1: the places in the order of their prediction.
+        predicted: P, from 1 to T.
+    """
+    places = order[:, order.shape[1] - predicted :]
+    rows = torch.arange(len(order), device=order.device)[:, None]
+    return cross_entropy_sum(logits[rows, places].flatten(0, 1), ids.gather(1, places).flatten())

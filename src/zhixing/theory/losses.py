@@ -1,5 +1,5 @@
-r"""What training makes small, with gradients: squared error, cross-entropy and its kin, the causal
-language-model loss.
+r"""What training makes small, with gradients: squared error, cross-entropy and its kin, and the three ways of
+learning from plain text: causal, masked and permutation language modelling.
 
 Logarithms are natural: losses are in nats. Legend: N rows, V classes or vocabulary, B texts, T tokens.
 """
@@ -137,3 +137,81 @@ def causal_lm_loss_gradient(logits: Array, ids: Ids, counted: Mask) -> Array:
     error = softmax(logits[:, :-1]) - one_hot(ids[:, 1:], logits.shape[-1])
     gradient[:, :-1] = error * counted[:, 1:, None] / counted[:, 1:].sum()
     return gradient
+
+
+def masked_lm_loss(logits: Array, ids: Ids, masked: Mask) -> float:
+    r"""$-\frac1M \sum_{b,t} m_{b,t} \log p(w_{b,t} \mid \tilde w_b)$, with $M = \sum m$ the places masked.
+
+    The model has read the corrupted text $\tilde w$; its logits (B, T, V) at t predict the true id (B, T) at the
+    same t, and only the places chosen for corruption count, also those left as they were. Devlin et al. (2019),
+    section 3.1.
+
+    >>> logits, ids = np.zeros((1, 3, 4)), np.array([[0, 1, 2]])
+    >>> logits[0, 1, 1] = np.log(3.0)  # three times as likely as each of the other three
+    >>> round(masked_lm_loss(logits, ids, np.array([[False, True, False]])), 4)  # log 2
+    0.6931
+    """
+    log_probs = np.take_along_axis(log_softmax(logits), ids[:, :, None], axis=-1)[..., 0]
+    return float(-log_probs[masked].sum() / masked.sum())
+
+
+def masked_lm_loss_gradient(logits: Array, ids: Ids, masked: Mask) -> Array:
+    r"""$\frac{m_t}{M}(\mathrm{softmax}(x_t) - \mathrm{onehot}(w_t))$; (B, T, V).
+
+    >>> masked_lm_loss_gradient(np.zeros((1, 2, 2)), np.array([[0, 1]]), np.array([[False, True]]))
+    array([[[ 0. ,  0. ],
+            [ 0.5, -0.5]]])
+    """
+    error = softmax(logits) - one_hot(ids, logits.shape[-1])
+    return np.where(masked[..., None], error, 0.0) / masked.sum()
+
+
+def factorisation_rank(order: Ids) -> Ids:
+    r"""When each place is predicted: $r_{z_t} = t$, the inverse of the order z (B, T) -> (B, T).
+
+    >>> factorisation_rank(np.array([[2, 0, 1]]))  # place 2 first, then 0, then 1
+    array([[1, 2, 0]])
+    """
+    return np.argsort(order, axis=-1)
+
+
+def factorisation_mask(order: Ids, content: bool) -> Mask:
+    r"""Place i may see place j if $r_j < r_i$ (query stream) or $r_j \le r_i$ (content stream); (B, T) ->
+    (B, T, T).
+
+    The query stream predicts place i and must not see it; the content stream carries what i holds to later ones.
+    Yang et al. (2019), section 2.3. The order 0, 1, 2, ... gives the causal mask.
+
+    >>> factorisation_mask(np.array([[2, 0, 1]]), content=False)[0].astype(int)
+    array([[0, 0, 1],
+           [1, 0, 1],
+           [0, 0, 0]])
+    """
+    rank = factorisation_rank(order)
+    before: Mask = rank[:, None, :] < rank[:, :, None]
+    return before | (np.eye(order.shape[-1], dtype=bool) & content)
+
+
+def permutation_lm_loss(logits: Array, ids: Ids, order: Ids, predicted: int) -> float:
+    r"""$-\frac{1}{BP} \sum_b \sum_{t > T-P} \log p(w_{z_t} \mid w_{z_{<t}})$: the last P places of each order z.
+
+    The logits (B, T, V) at a place come from the query stream under ``factorisation_mask``: they were computed
+    without its id. Those early in the order have seen too little to be worth predicting. Yang et al. (2019),
+    equations 3 and 5.
+
+    >>> logits, ids = np.zeros((1, 3, 4)), np.array([[3, 1, 2]])
+    >>> logits[0, 1, 1] = np.log(3.0)
+    >>> round(permutation_lm_loss(logits, ids, np.array([[2, 0, 1]]), predicted=1), 4)  # place 1 alone: log 2
+    0.6931
+    """
+    return masked_lm_loss(logits, ids, factorisation_rank(order) >= order.shape[-1] - predicted)
+
+
+def permutation_lm_loss_gradient(logits: Array, ids: Ids, order: Ids, predicted: int) -> Array:
+    r"""$\frac{1}{BP}(\mathrm{softmax}(x_i) - \mathrm{onehot}(w_i))$ at the last P places of the order; (B, T, V).
+
+    >>> permutation_lm_loss_gradient(np.zeros((1, 2, 2)), np.array([[0, 1]]), np.array([[1, 0]]), predicted=1)
+    array([[[-0.5,  0.5],
+            [ 0. ,  0. ]]])
+    """
+    return masked_lm_loss_gradient(logits, ids, factorisation_rank(order) >= order.shape[-1] - predicted)

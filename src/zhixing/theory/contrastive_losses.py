@@ -1,0 +1,95 @@
+r"""Learning what is alike: losses over vectors that pull related pairs together and push others apart.
+
+Logarithms are natural. Legend: N examples, E width of a vector.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zhixing.theory.losses import cross_entropy, cross_entropy_gradient
+
+Array = NDArray[np.float64]
+
+
+def unit(x: Array) -> Array:
+    r"""$x / \lVert x \rVert$, each row to length 1; (N, E).
+
+    >>> unit(np.array([[3.0, 4.0]]))
+    array([[0.6, 0.8]])
+    """
+    return x / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def unit_gradient(x: Array, upstream: Array) -> Array:
+    r"""$(g - (g \cdot u)\,u) / \lVert x \rVert$ with $u = x/\lVert x \rVert$: only what turns x remains; (N, E).
+
+    >>> unit_gradient(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]]))
+    array([[ 0.128, -0.096]])
+    """
+    u = unit(x)
+    along = (upstream * u).sum(axis=-1, keepdims=True)
+    return (upstream - along * u) / np.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def similarities(query: Array, key: Array, temperature: float) -> Array:
+    r"""$s_{ij} = \cos(q_i, k_j) / \tau$; (N, E), (N, E) -> (N, N).
+
+    >>> similarities(np.array([[2.0, 0.0]]), np.array([[3.0, 4.0]]), temperature=0.5)
+    array([[1.2]])
+    """
+    return unit(query) @ unit(key).T / temperature
+
+
+def info_nce(query: Array, key: Array, temperature: float) -> float:
+    r"""$-\frac1N \sum_i \log \frac{\exp(s_{ii})}{\sum_j \exp(s_{ij})}$: find key i among the N keys of the batch.
+
+    Query i and key i (N, E) are two views of one thing; every other key of the batch serves as a negative. van den
+    Oord, Li and Vinyals (2018), equation 4; with cosine and temperature as in Chen et al. (2020), equation 1.
+
+    >>> two = np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> round(info_nce(two, two, temperature=1.0), 4)  # log(1 + exp(-1))
+    0.3133
+    """
+    return cross_entropy(similarities(query, key, temperature), np.arange(len(query)))
+
+
+def info_nce_gradient(query: Array, key: Array, temperature: float) -> tuple[Array, Array]:
+    r"""With $G = \frac{1}{N\tau}(\mathrm{softmax}(s) - I)$: $G\hat k$ and $G^\top\hat q$, each through ``unit``.
+
+    Returns the gradients of query and key, both (N, E).
+
+    >>> query, key = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> info_nce_gradient(query, key, temperature=1.0)[0].round(4)  # away from the other key
+    array([[0.    , 0.1345],
+           [0.0672, 0.    ]])
+    """
+    wanted = np.arange(len(query))
+    error = cross_entropy_gradient(similarities(query, key, temperature), wanted) / temperature
+    return unit_gradient(query, error @ unit(key)), unit_gradient(key, error.T @ unit(query))
+
+
+def triplet_loss(anchor: Array, positive: Array, negative: Array, margin: float) -> float:
+    r"""$\frac1N \sum_i [\lVert a_i - p_i \rVert^2 - \lVert a_i - n_i \rVert^2 + m]_+$; (N, E) each.
+
+    Zero once the negative is farther than the positive by the margin, in squared distance. Schroff, Kalenichenko
+    and Philbin (2015), section 3.1.
+
+    >>> triplet_loss(np.array([[0.0, 0.0]]), np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), margin=0.5)
+    0.5
+    """
+    near, far = ((anchor - positive) ** 2).sum(axis=-1), ((anchor - negative) ** 2).sum(axis=-1)
+    return float(np.maximum(near - far + margin, 0.0).mean())
+
+
+def triplet_loss_gradient(anchor: Array, positive: Array, negative: Array, margin: float) -> tuple[Array, Array, Array]:
+    r"""$\frac2N(n - p)$, $\frac2N(p - a)$, $\frac2N(a - n)$ where the bracket is positive, else 0; (N, E) each.
+
+    >>> a, p, n = np.array([[0.0, 0.0]]), np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
+    >>> triplet_loss_gradient(a, p, n, margin=0.5)
+    (array([[-2.,  2.]]), array([[2., 0.]]), array([[ 0., -2.]]))
+    """
+    near, far = ((anchor - positive) ** 2).sum(axis=-1), ((anchor - negative) ** 2).sum(axis=-1)
+    active = 2.0 * (near - far + margin > 0)[:, None] / len(anchor)
+    return active * (negative - positive), active * (positive - anchor), active * (anchor - negative)
