@@ -33,6 +33,7 @@ from zhixing.pretraining.samples import draw_samples
 from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.metrics import read_metrics
+from zhixing.training.optimizers import OptimizerSettings
 from zhixing.training.report import Sample, write_report
 from zhixing.training.settings import TrainingSettings
 
@@ -63,9 +64,13 @@ def gpt_recipe(text: Sequence[str] = (), minutes: float = 5.0, seed: int = 0) ->
         seed=seed,
         text=TextSettings(paths=tuple(text), validation_fraction=0.08),
         tokenizer=TokenizerSettings(vocab_size=2048),
-        model=LlamaSettings(layers=2),
-        warm_start=WarmStartSettings(steps=40),
-        training=TrainingSettings(minutes=minutes, batch_windows=4),
+        model=LlamaSettings(layers=2, rotary_theta=1e6),
+        warm_start=WarmStartSettings(steps=40, copying_heads=True),
+        training=TrainingSettings(
+            minutes=minutes,
+            batch_windows=4,
+            optimizer=OptimizerSettings(matrix_learning_rate=0.006, learning_rate=0.016),
+        ),
     )
 
 

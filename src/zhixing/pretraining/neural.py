@@ -35,7 +35,7 @@ from zhixing.models.save import companion_files, neural_files
 from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
-from zhixing.pretraining.warm_start import count_pairs, start_as_bigram
+from zhixing.pretraining.warm_start import count_pairs, warm_start
 from zhixing.tokenizers.chat_template import ChatTemplate
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
 from zhixing.training.loop import Hooks, Progress, Task, run
@@ -223,18 +223,19 @@ class NeuralRun:
         )
 
     def _warm_start(self) -> None:
-        """Fit embeddings and head to pair counts, once, on the clock of the run."""
-        settings = self.recipe.warm_start
-        if not settings.steps or self.state.step or self._initialised or not isinstance(self.decoder, Llama):
+        """Fit embeddings and head to pair counts and build copying heads, once, on the clock of the run."""
+        settings, decoder = self.recipe.warm_start, self.decoder
+        wanted = settings.steps or settings.copying_heads
+        if not wanted or self.state.step or self._initialised or not isinstance(decoder, Llama):
             return
         begin = time.perf_counter()
         source = self.task.source
         assert isinstance(source, TokenWindows)
         self.state.counted = max(1, round(settings.share * self._windows_in_budget()))
-        counts = count_pairs(source.seen_ids(0, self.state.counted), self.settings.vocab_size or 0)
+        counts = count_pairs(source.seen_ids(0, self.state.counted), decoder.settings.vocab_size or 0)
         minutes = self.recipe.training.minutes
         limit = None if minutes is None else WARM_START_SHARE * 60 * minutes
-        start_as_bigram(self.decoder, counts, settings, limit)
+        warm_start(decoder, counts, settings, limit)
         self.state.seconds += time.perf_counter() - begin
 
     def _windows_in_budget(self) -> float:

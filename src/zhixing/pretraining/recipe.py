@@ -14,6 +14,7 @@ from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
+from zhixing.pretraining.induction import plan_copying
 from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
@@ -37,7 +38,18 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _warm_start_fits(self) -> Recipe:
-        if self.warm_start.steps and not (isinstance(self.model, LlamaSettings) and not self.model.tied):
+        llama = self.model if isinstance(self.model, LlamaSettings) else None
+        if self.warm_start.copying_heads and (llama is None or plan_copying(llama) is None):
+            raise ValueError(
+                tr(
+                    "warm_start.copying_heads needs model.family llama with tied: false, query_key_norm: true, two "
+                    "layers, two heads, key_value_heads equal to heads, and a rotary_theta far above context_length "
+                    "(try 1e6)",
+                    "warm_start.copying_heads 需要 model.family 为 llama，tied: false，query_key_norm: true，"
+                    "两层、两头以上，key_value_heads 等于 heads，且 rotary_theta 远大于 context_length（可试 1e6）",
+                )
+            )
+        if self.warm_start.steps and (llama is None or llama.tied):
             raise ValueError(
                 tr(
                     "warm_start.steps needs model.family llama with tied: false",

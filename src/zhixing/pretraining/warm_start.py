@@ -22,6 +22,7 @@ from torch.nn import functional
 from zhixing.config import Settings, setting
 from zhixing.language import tr
 from zhixing.models.llama import Llama
+from zhixing.pretraining.induction import build_copying_heads, leave_room, plan_copying
 from zhixing.progress import progress
 
 _log = logging.getLogger(__name__)
@@ -31,7 +32,7 @@ MOST_CONTEXTS = 2048
 
 
 class WarmStartSettings(Settings):
-    """Fitting embeddings and head to pair counts first (llama family, untied)."""
+    """Fitting embeddings and head to pair counts first, and heads that copy (llama family, untied)."""
 
     steps: int = setting(0, "steps of the fit; 0: no warm start", "拟合步数；0 表示不作预热初始化", unit="steps", ge=0)
     share: float = setting(
@@ -41,7 +42,24 @@ class WarmStartSettings(Settings):
         gt=0,
         le=1,
     )
+    copying_heads: bool = setting(
+        False,
+        "start with heads that find what followed the same tokens before (needs two layers)",
+        "以会查找“相同词元此前之后是什么”的注意力头起步（需两层）",
+    )
     learning_rate: float = setting(0.03, "peak rate of the fit (Adam)", "拟合的峰值学习率（Adam）", gt=0)
+
+
+def warm_start(model: Llama, counts: Tensor, settings: WarmStartSettings, seconds: float | None = None) -> None:
+    """Do what the settings ask for, in at most ``seconds`` for the fit."""
+    plan = plan_copying(model.settings) if settings.copying_heads else None
+    if plan is not None:
+        leave_room(model, plan)
+    if settings.steps:
+        start_as_bigram(model, counts, settings, seconds)
+    if plan is not None:
+        share = counts.sum(1) + 1
+        build_copying_heads(model, plan, (share / share.sum()).to(model.head_weight))
 
 
 def count_pairs(windows: Iterable[NDArray[np.int64]], vocab_size: int) -> Tensor:

@@ -3,6 +3,10 @@
 A decoder whose residual branches write nothing yet is a bigram model of low rank: the next token's distribution after
 ``v`` is ``softmax(W norm(E_v))``. Its two matrices can therefore be fitted to counts of pairs, without reading text,
 before the network is trained. The counts are smoothed by Kneser and Ney (1995), so that the fit does not learn chance.
+
+From there two layers of attention can be made to copy (Elhage et al. 2021; Olsson et al. 2022): a head that looks back
+names the token before, and a later head seeks positions whose earlier tokens bear the present tokens' names. A name is
+a whitened projection of the embedding: names of different tokens are nearly orthogonal, whatever the embeddings share.
 """
 
 from __future__ import annotations
@@ -47,3 +51,30 @@ def bigram_fit_loss(embedding: Floats, head: Floats, table: Floats, share: Float
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_softmax = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     return np.float64(-(share * (table * log_softmax).sum(axis=1)).sum())
+
+
+def whitening(x: Floats, share: Floats, ridge: float) -> tuple[Floats, Floats]:
+    """Return the mean ``m = Σ s_v x_v`` and ``(C + r tr(C)/D I)^(-1/2)`` with ``C = Σ s_v (x_v - m)(x_v - m)ᵀ``.
+
+    ``x``: (N, D); ``share``: (N,), sums to one. Rows ``(x - m) W`` have covariance close to the identity.
+
+    >>> mean, whitener = whitening(np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.full(4, 0.25), 0.0)
+    >>> mean.tolist(), whitener.round(4).tolist()
+    ([0.0, 0.0], [[0.7071, 0.0], [0.0, 1.4142]])
+    """
+    mean = share @ x
+    covariance = (x - mean).T @ (share[:, None] * (x - mean))
+    values, vectors = np.linalg.eigh(covariance)
+    return mean, (vectors / np.sqrt(np.maximum(values, 0) + ridge * values.mean())) @ vectors.T
+
+
+def copy_map(read: Floats, wanted: Floats, share: Floats, ridge: float) -> Floats:
+    """Return ``M = (Zᵀ S Z + r I)^(-1) Zᵀ S Y``: ridge regression from what a head reads to what it should write.
+
+    ``read`` Z: (N, E); ``wanted`` Y: (N, D); ``share``: (N,), the diagonal of S.
+
+    >>> copy_map(np.eye(2), np.array([[3.0], [1.0]]), np.array([0.5, 0.5]), 0.0).tolist()
+    [[3.0], [1.0]]
+    """
+    weighted = share[:, None] * read
+    return np.asarray(np.linalg.solve(weighted.T @ read + ridge * np.eye(read.shape[1]), weighted.T @ wanted))

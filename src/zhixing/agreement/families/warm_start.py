@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from zhixing.agreement.row import Row, draw, normal
+from zhixing.pretraining import induction
 from zhixing.pretraining import warm_start as practice
 from zhixing.theory import warm_start as theory
 
@@ -25,6 +26,10 @@ def _table(rng: np.random.Generator) -> Any:
 
 def _share(rng: np.random.Generator) -> Any:
     return rng.dirichlet(np.ones(CONTEXTS))
+
+
+def _shares(rng: np.random.Generator) -> Any:
+    return rng.dirichlet(np.full(4 * WIDTH, 4.0))
 
 
 ROWS: tuple[Row, ...] = (
@@ -50,5 +55,27 @@ ROWS: tuple[Row, ...] = (
         tolerance=16.0,
         reason="a norm, sums of 8 products, and a logarithm of a sum of 9 exponentials",
         gradient=True,
+    ),
+    Row(
+        name="warm_start.whitening",
+        family="warm_start",
+        states=(theory.whitening,),
+        theory=lambda **arguments: list(theory.whitening(**arguments)),
+        practice=lambda **arguments: list(induction.whitening(**arguments)),
+        inputs=draw(x=normal(4 * WIDTH, WIDTH), share=_shares, ridge=0.01),
+        tolerance=64.0,
+        reason="eigenvalues of a covariance of 32 rows, and their inverse roots",
+        coarsest="float32",
+    ),
+    Row(
+        name="warm_start.copy_map",
+        family="warm_start",
+        states=(theory.copy_map,),
+        theory=theory.copy_map,
+        practice=lambda **arguments: induction.copy_map(**arguments),
+        inputs=draw(read=normal(4 * WIDTH, WIDTH), wanted=normal(4 * WIDTH, 3), share=_shares, ridge=0.01),
+        tolerance=64.0,
+        reason="the solution of eight linear equations whose condition is about ten",
+        coarsest="float32",
     ),
 )
