@@ -13,7 +13,7 @@ from zhixing.language import tr
 
 NEURAL = {"gpt2": "gpt2", "llama": "llama", "qwen3": "llama"}
 """``model_type`` in a Hugging Face ``config.json`` → our family."""
-STATISTICAL = ("ngram", "mixture")
+STATISTICAL = ("ngram", "hmm", "mixture")
 
 
 def family_of(config: dict[str, Any], where: str) -> str:

@@ -84,6 +84,10 @@ def _load_statistical(family: str, folder: Path, config: dict[str, Any], device:
         from zhixing.models.ngram import NgramModel
 
         return NgramModel.from_tensors(config, tensors)
+    if family == "hmm":
+        from zhixing.models.hmm import HmmModel
+
+        return HmmModel.from_tensors(config, tensors)
     from zhixing.models.mixture import MixtureModel
 
     names = config.get("members")

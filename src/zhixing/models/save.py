@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from zhixing.models.decoders import DecoderSettings
+    from zhixing.models.hmm import HmmModel
     from zhixing.models.mixture import MixtureModel
     from zhixing.models.ngram import NgramModel
 
@@ -32,6 +33,11 @@ def neural_files(module: nn.Module, settings: DecoderSettings, separator_id: int
 
 def ngram_files(model: NgramModel) -> dict[str, Content]:
     """Return ``config.json`` and the tables of an n-gram."""
+    return {"config.json": _json(model.config()), **tensor_files(model.save_tensors())}
+
+
+def hmm_files(model: HmmModel) -> dict[str, Content]:
+    """Return ``config.json`` and the probabilities of a hidden Markov model."""
     return {"config.json": _json(model.config()), **tensor_files(model.save_tensors())}
 
 

@@ -11,6 +11,7 @@ from zhixing.corpus.settings import TextSettings
 from zhixing.data.settings import DataSettings
 from zhixing.language import tr
 from zhixing.models.gpt2 import GPT2Settings
+from zhixing.models.hmm import HmmSettings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
@@ -19,7 +20,9 @@ from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
 
-ModelSettings = Annotated[LlamaSettings | GPT2Settings | NgramSettings | MixtureSettings, Field(discriminator="family")]
+ModelSettings = Annotated[
+    LlamaSettings | GPT2Settings | NgramSettings | HmmSettings | MixtureSettings, Field(discriminator="family")
+]
 
 
 class Recipe(Settings):

@@ -18,9 +18,10 @@ from zhixing.evaluation.run import versions
 from zhixing.language import tr
 from zhixing.model_folder import MANIFEST_NAME, Content, model_card, publish_into
 from zhixing.model_folder.durable import replace_file
+from zhixing.models.hmm import HmmModel, HmmSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramModel, NgramSettings
-from zhixing.models.save import companion_files, mixture_files, ngram_files
+from zhixing.models.save import companion_files, hmm_files, mixture_files, ngram_files
 from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
@@ -33,6 +34,8 @@ _log = logging.getLogger(__name__)
 RECIPE = "recipe.yaml"
 STATE = "training_state"
 IDS_FOLDER = "ids_folder.txt"
+COUNTED = (NgramSettings, HmmSettings, MixtureSettings)
+"""Families without weights that a step changes: learned in one go, from no start."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +74,7 @@ def train(
     elif overrides:
         raise ConfigError(tr("overrides go with a recipe file", "覆盖项须与配方文件一起使用"))
     out, shared = Path(out), Path(ids_folder) if ids_folder is not None else None
-    counted = isinstance(recipe.model, NgramSettings | MixtureSettings)
+    counted = isinstance(recipe.model, COUNTED)
     if counted and init_from is not None:
         raise ConfigError(
             tr(
@@ -127,7 +130,7 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
         )
     link = folder / IDS_FOLDER
     ids_folder = Path(link.read_text(encoding="utf-8").strip()) if link.exists() else folder
-    if isinstance(recipe.model, NgramSettings | MixtureSettings):
+    if isinstance(recipe.model, COUNTED):
         return _train_counted(recipe, folder, _ids(recipe, ids_folder))
     with Checkpoints(folder / STATE, keep=recipe.training.keep_checkpoints) as checkpoints:
         checkpoint = checkpoints.latest()
@@ -231,7 +234,8 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
 
 
 def _train_counted(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
-    return (_train_ngram if isinstance(recipe.model, NgramSettings) else _train_mixture)(recipe, folder, ids)
+    families = {"ngram": _train_ngram, "hmm": _train_hmm, "mixture": _train_mixture}
+    return families[recipe.model.family](recipe, folder, ids)
 
 
 def _train_ngram(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
@@ -249,6 +253,18 @@ def train_ngram_on(sequences: Iterable[NDArray[np.int64]], recipe: Recipe, folde
     seen = sum(len(sequence) - 1 for sequence in kept)
     facts = _facts(recipe, ids, "ngram") | {"order": recipe.model.order, "tokens_seen": seen}
     _publish(recipe, folder, ngram_files(model) | companion_files(tokenizer), facts)
+    return TrainResult(folder, facts)
+
+
+def _train_hmm(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
+    assert isinstance(recipe.model, HmmSettings)
+    shards, tokenizer = ids.prepared.train, ids.tokenizer
+    never = tokenizer.special_ids - {tokenizer.separator_id}
+    text = [shards.tokens(0, shards.token_count)]
+    model = HmmModel.fit(text, tokenizer.vocab_size, recipe.model, recipe.seed, never)
+    facts = _facts(recipe, ids, "hmm") | {"states": model.states, "passes": len(model.history)}
+    facts |= {"tokens_seen": len(model.history) * shards.token_count}
+    _publish(recipe, folder, hmm_files(model) | companion_files(tokenizer), facts)
     return TrainResult(folder, facts)
 
 
