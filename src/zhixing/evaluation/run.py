@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -23,6 +24,7 @@ from zhixing.evaluation.heldout import (
     refuse_leaks,
 )
 from zhixing.evaluation.perplexity import Scores, score_documents
+from zhixing.evaluation.remembered import seconds_saved, share_members
 from zhixing.evaluation.significance import Comparison, compare
 from zhixing.evaluation.table import EvaluationReport, Row, append_line
 from zhixing.evaluation.yardsticks import deflate, xz
@@ -94,6 +96,8 @@ def evaluate(
     from zhixing.models.load import load
 
     loaded = {name: load(path) for name, path in _names(models).items()}
+    sharing = share_members({n: o.model for n, o in loaded.items()}, {n: o.path for n, o in loaded.items()})
+    loaded = {name: replace(one, model=sharing[name]) for name, one in loaded.items()}
     tokenizers = [one.tokenizer for one in loaded.values()]
     held_out: HeldOutFiles | HeldOutShards
     held_out = HeldOutFiles(texts, part) if data is None else open_shards(data, tokenizers, part)
@@ -132,7 +136,9 @@ def evaluate_loaded(
     for name, one in models.items():
         digests: list[str] = []
         documents = _noting(held_out.documents(one.tokenizer), digests)
-        scores[name] = score_documents(one.model, documents, stride=stride, label=name)
+        saved = seconds_saved(one.model)
+        found = score_documents(one.model, documents, stride=stride, label=name)
+        scores[name] = replace(found, seconds=found.seconds + seconds_saved(one.model) - saved)
         shared["held_out_digest"] = digest_of(digests)
         rows.append(Row.of_model(name, one.model.family, scores[name], _facts_of(one, stride)))
         _keep(results, rows[-1], shared)
