@@ -190,6 +190,16 @@ def test_it_stops_where_it_gains_nothing_or_time_is_up() -> None:
     assert HmmModel.fit(text, V, SMALL, seconds=0.0).history == ()
 
 
+def test_a_long_text_is_warmed_up_on_a_sample(model: HmmModel, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("zhixing.models.hmm._SAMPLE", len(text_ids()) // 3)
+    warmed = HmmModel.fit([text_ids()], V, SMALL, unpredictable=NEVER)
+    assert warmed.history[0] < model.history[-1]
+    assert len(warmed.history) == 6 and max(np.diff(warmed.history)) < 0
+    monkeypatch.undo()
+    cold = HmmModel.fit([text_ids()], V, SMALL.replace(warm_up=0), unpredictable=NEVER)
+    assert cold.history == model.history
+
+
 def test_it_finds_the_hidden_states_of_an_alternating_text() -> None:
     """Two states take turns, each with symbols of its own: after one the other's symbols are certain."""
     rng = np.random.default_rng(0)
