@@ -83,7 +83,7 @@ def ours(job: SimpleNamespace, train: Windows, held_out: Windows) -> dict[str, f
 
     objective = CausalLM("cpu")
     task = Task(
-        model, forward, objective, Source(), Optimizer(model, settings.optimizer), len(train.order), job.context,
+        model, forward, objective, Source(), Optimizer(model, settings.optimizer), len(train.order),
         flops_per_token(model_settings),
     )  # fmt: skip
     clock = [time.perf_counter()]

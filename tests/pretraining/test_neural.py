@@ -84,13 +84,34 @@ def test_saving_draws_nothing_and_changes_nothing(recipe: Recipe, ids: Ids, tmp_
         assert torch.equal(a, b)
 
 
+def _captured(recipe: Recipe, dropout: float) -> Recipe:
+    """The recipe with a model that is captured as one graph."""
+    model = recipe.model.replace(layers=1, dropout=dropout)
+    return recipe.replace(data=recipe.data.replace(isolate_documents="no"), model=model)
+
+
+@pytest.mark.filterwarnings("ignore")  # those within torch._dynamo
+def test_dropout_stays_within_the_compiled_graph_and_repeats(
+    recipe: Recipe, ids: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager", fullgraph=True))
+    weights = []
+    for name, dropout in (("a", 0.3), ("b", 0.3), ("c", 0.0)):
+        run = neural(_captured(recipe, dropout), tmp_path / name, ids, compiled=True)
+        torch.manual_seed(3)
+        run.train()
+        weights.append(torch.cat([parameter.detach().flatten() for parameter in run.decoder.parameters()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.allclose(weights[0], weights[2], atol=1e-4)
+
+
 @pytest.mark.filterwarnings("ignore")  # those within torch._dynamo
 def test_compiled_training_is_the_same_and_compiling_costs_no_training_time(
     recipe: Recipe, ids: Ids, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # the graph is captured and differentiated as ever, but not turned into C++: that takes a minute
     monkeypatch.setattr(torch, "compile", partial(torch.compile, backend="aot_eager"))
-    bare = recipe.replace(data=recipe.data.replace(isolate_documents="no"), model=recipe.model.replace(layers=1))
+    bare = _captured(recipe, dropout=0.0)
     plain, compiled = neural(bare, tmp_path / "a", ids), neural(bare, tmp_path / "b", ids, compiled=True)
     before = torch.get_rng_state()
     start = time.perf_counter()

@@ -104,7 +104,6 @@ def prepare(objective: Any = None, optimizer: OptimizerSettings | None = None, *
         source=Windows(),
         optimizer=Optimizer(model, optimizer),
         windows_per_epoch=WINDOWS,
-        tokens_per_window=LENGTH,
         flops_per_token=100.0,
     )
     return Trained(task, settings)

@@ -3,7 +3,8 @@
 torch draws one Bernoulli number per element, serially: a fifth of a training step. Here one call fills a
 buffer with random 64-bit words, and each of their bytes decides one element, so the mask costs an eighth of
 the draws. The probability is therefore rounded to a multiple of 1/256; ``rounded_probability`` says to what,
-and the scale of the kept elements uses the rounded value, so the expectation stays exact.
+and the scale of the kept elements uses the rounded value, so the expectation stays exact. A compiled model leaves the
+mask to the compiler, which draws it in parallel inside the fused loops.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class Dropout(nn.Module):
         """Drop elements of ``x`` (any shape)."""
         if not self.training or self.probability == 0:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu" or torch.compiler.is_compiling():
             return functional.dropout(x, self.probability)
         result: Tensor = _CheapDropout.apply(x, _dropped_levels(self.probability))  # type: ignore[no-untyped-call]
         return result

@@ -173,6 +173,7 @@ class NeuralRun:
 
     def facts(self) -> dict[str, Any]:
         """Return what produced the model, for the manifest and the model card."""
+        settings = self.recipe.training
         return {
             "family": self.settings.family,
             "parameters": parameter_count(self.settings),
@@ -186,6 +187,7 @@ class NeuralRun:
             "training_seconds": round(self.state.seconds, 1),
             "machine": self.machine.describe(),
             "kilojoules": round(self.state.joules / 1000, 1),
+            "energy_measured": EnergyMeter(self.machine.threads, settings.watts_per_core).measured,
             "versions": versions(),
         }
 
@@ -218,7 +220,6 @@ class NeuralRun:
             source=windows,
             optimizer=Optimizer(self.decoder, self.recipe.training.optimizer),
             windows_per_epoch=windows.windows_per_epoch,
-            tokens_per_window=context,
             flops_per_token=flops_per_token(self.settings),
         )
 

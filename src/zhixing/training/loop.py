@@ -62,7 +62,6 @@ class Task:
         source: position to batch.
         optimizer: moves the parameters.
         windows_per_epoch: positions in one pass over the text.
-        tokens_per_window: predictions in one window.
         flops_per_token: floating-point operations of forward and backward, for the fraction of the ceiling.
     """
 
@@ -72,7 +71,6 @@ class Task:
     source: BatchSource
     optimizer: Optimizer
     windows_per_epoch: int
-    tokens_per_window: int
     flops_per_token: float
 
 

@@ -56,7 +56,7 @@ def _training_step(micro_batches: int, limit: float) -> Callable[..., Any]:
     def run(start: Any, x: Any, y: Any) -> Any:
         task = _LeastSquares(start, x, y)
         optimizer = optimizers.Optimizer(task, settings.optimizer)
-        whole = loop.Task(task, task, task, task, optimizer, EXAMPLES, 1, 1.0)
+        whole = loop.Task(task, task, task, task, optimizer, EXAMPLES, 1.0)
         machine = Machine(str(start.device), "float32", False, 1, 1.0)
         loop._step(whole, settings, machine, loop.Progress(), 0.0)
         return task.coefficients
