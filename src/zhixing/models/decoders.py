@@ -14,16 +14,20 @@ from torch import Tensor, nn
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
-from zhixing.models import gpt2, llama
+from zhixing.models import gpt2, llama, recurrent
 from zhixing.models.interop import gpt2 as gpt2_exchange
 from zhixing.models.interop import llama as llama_exchange
+from zhixing.models.interop import recurrent as recurrent_exchange
 from zhixing.models.interop.names import Rule, to_ours, to_theirs
 
-DecoderSettings = gpt2.GPT2Settings | llama.LlamaSettings
+DecoderSettings = gpt2.GPT2Settings | llama.LlamaSettings | recurrent.RecurrentSettings
+Decoder = gpt2.GPT2 | llama.Llama | recurrent.Recurrent
 
 
-def build_decoder(settings: DecoderSettings) -> gpt2.GPT2 | llama.Llama:
+def build_decoder(settings: DecoderSettings) -> Decoder:
     """Return a new model with random weights (drawn from torch's global generator)."""
+    if isinstance(settings, recurrent.RecurrentSettings):
+        return recurrent.Recurrent(settings)
     return gpt2.GPT2(settings) if isinstance(settings, gpt2.GPT2Settings) else llama.Llama(settings)
 
 
@@ -37,6 +41,8 @@ def to_config(settings: DecoderSettings, separator_id: int) -> dict[str, Any]:
     """Return the Hugging Face ``config.json``."""
     if isinstance(settings, gpt2.GPT2Settings):
         return gpt2_exchange.to_config(settings, separator_id)
+    if isinstance(settings, recurrent.RecurrentSettings):
+        return recurrent_exchange.to_config(settings, separator_id)
     return llama_exchange.to_config(settings, separator_id)
 
 
@@ -46,6 +52,8 @@ def from_config(family: str, config: Mapping[str, Any]) -> DecoderSettings:
     Raises:
         ModelFolderError: a field is of the wrong type, or asks for what the family cannot do.
     """
+    if family == "recurrent":
+        return recurrent_exchange.from_config(config)
     return gpt2_exchange.from_config(config) if family == "gpt2" else llama_exchange.from_config(config)
 
 
@@ -55,7 +63,7 @@ def export_tensors(module: nn.Module, settings: DecoderSettings) -> dict[str, Te
     return to_theirs(_table(settings), settings.layers, ours)
 
 
-def restore_decoder(settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str) -> gpt2.GPT2 | llama.Llama:
+def restore_decoder(settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str) -> Decoder:
     """Return a model with the given weights; no random weights are drawn for it.
 
     Raises:
@@ -85,6 +93,8 @@ def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[
     """
     if isinstance(settings, gpt2.GPT2Settings):
         prepared = gpt2_exchange.prepare(tensors)
+    elif isinstance(settings, recurrent.RecurrentSettings):
+        prepared = dict(tensors)
     else:
         prepared = llama_exchange.prepare(tensors, tied=settings.tied)
     table, new = _table(settings), next(module.parameters()).is_meta
@@ -98,4 +108,6 @@ def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[
 def _table(settings: DecoderSettings) -> tuple[Rule, ...]:
     if isinstance(settings, gpt2.GPT2Settings):
         return gpt2_exchange.table(settings)
+    if isinstance(settings, recurrent.RecurrentSettings):
+        return recurrent_exchange.table(settings)
     return llama_exchange.table(settings)

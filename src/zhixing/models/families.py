@@ -11,8 +11,10 @@ from typing import Any
 from zhixing.errors import ModelFolderError, nearest
 from zhixing.language import tr
 
-NEURAL = {"gpt2": "gpt2", "llama": "llama", "qwen3": "llama"}
-"""``model_type`` in a Hugging Face ``config.json`` → our family."""
+NEURAL = {"gpt2": "gpt2", "llama": "llama", "qwen3": "llama", "recurrent": "recurrent"}
+"""``model_type`` in a ``config.json`` → our family."""
+UNLIMITED = ("recurrent",)
+"""Neural families whose state has one size however much it has read, so that a text may be of any length."""
 STATISTICAL = ("ngram", "hmm", "mixture")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,8 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from zhixing.errors import ContextLengthError
+from zhixing.models.families import UNLIMITED
 from zhixing.models.protocol import Ids, LogProbs
-from zhixing.nn.cache import KeyValueCache
+from zhixing.nn.cache import Cache
+
+_PIECE = 4096
+"""Ids of a row that a model without a limit scores at once."""
 
 
 class CausalDecoder(Protocol):
@@ -20,7 +24,7 @@ class CausalDecoder(Protocol):
     settings: Any
     head_weight: Tensor
 
-    def new_cache(self, batch: int) -> KeyValueCache:
+    def new_cache(self, batch: int) -> Cache:
         """Return an empty cache."""
 
     def __call__(
@@ -29,7 +33,7 @@ class CausalDecoder(Protocol):
         *,
         positions: Tensor | None = None,
         documents: Tensor | None = None,
-        cache: KeyValueCache | None = None,
+        cache: Any = None,
         lengths: Tensor | None = None,
     ) -> Tensor:
         """(B, T) ids to (B, T, D) hidden states."""
@@ -54,24 +58,20 @@ class NeuralLanguageModel:
         return int(self._decoder.settings.vocab_size)
 
     @property
-    def context_length(self) -> int:
-        """The most ids a state can hold."""
-        return int(self._decoder.settings.context_length)
+    def context_length(self) -> int | None:
+        """The most ids a state can hold; None: no limit."""
+        return None if self.family in UNLIMITED else int(self._decoder.settings.context_length)
 
-    def initial_state(self, batch: int) -> KeyValueCache:
+    def initial_state(self, batch: int) -> Cache:
         """Return an empty cache of ``batch`` rows."""
-        cache: KeyValueCache = self._decoder.new_cache(batch)
+        cache: Cache = self._decoder.new_cache(batch)
         return cache
 
-    def next_log_probs(
-        self, ids: Ids, state: KeyValueCache, lengths: Ids | None = None
-    ) -> tuple[LogProbs, KeyValueCache]:
+    def next_log_probs(self, ids: Ids, state: Cache, lengths: Ids | None = None) -> tuple[LogProbs, Cache]:
         """Read ids and return the (B, V) log-probabilities of what follows; see ``LanguageModel``."""
         batch, length = ids.shape
         real = None if lengths is None else self._tensor(lengths)
-        longest = int((state.lengths + (length if real is None else real)).max())
-        if longest > self.context_length:
-            raise ContextLengthError(longest, self.context_length)
+        self._check_fits(int((state.lengths + (length if real is None else real)).max()))
         with torch.inference_mode():
             hidden = self._decoder(self._tensor(ids), cache=state, lengths=real)
             rows = torch.arange(batch, device=hidden.device)
@@ -82,26 +82,42 @@ class NeuralLanguageModel:
     def score(self, ids: Ids, lengths: Ids | None = None) -> LogProbs:
         """Return the (B, T - 1) log-probabilities of the ids after the first; see ``LanguageModel``."""
         batch, length = ids.shape
-        if length - 1 > self.context_length:
-            raise ContextLengthError(length - 1, self.context_length)
+        self._check_fits(length - 1)
         inputs, targets = self._tensor(ids[:, :-1]), self._tensor(ids[:, 1:])
         with torch.inference_mode():
-            hidden = self._decoder(inputs).flatten(0, 1)
-            found = _token_log_probs(hidden, self._decoder.head_weight, targets.flatten())
-        result = found.view(batch, length - 1).cpu().numpy()
+            found = [
+                _token_log_probs(hidden.flatten(0, 1), self._decoder.head_weight, target.flatten()).view(batch, -1)
+                for hidden, target in self._hidden(inputs, targets)
+            ]
+        result = torch.cat(found, dim=1).cpu().numpy()
         if lengths is not None:
             result[np.arange(1, length)[None, :] >= np.asarray(lengths)[:, None]] = 0.0
         return result
 
-    def keep_rows(self, state: KeyValueCache, rows: Sequence[int]) -> KeyValueCache:
+    def keep_rows(self, state: Cache, rows: Sequence[int]) -> Cache:
         """Return a cache with only the given rows."""
         with torch.inference_mode():
             return state.keep_rows(rows)
 
-    def join_states(self, states: Sequence[KeyValueCache]) -> KeyValueCache:
+    def join_states(self, states: Sequence[Cache]) -> Cache:
         """Return one cache with the rows of all."""
+        joined: Any = type(states[0])
         with torch.inference_mode():
-            return KeyValueCache.join(states)
+            result: Cache = joined.join(states)
+            return result
+
+    def _check_fits(self, length: int) -> None:
+        if self.context_length is not None and length > self.context_length:
+            raise ContextLengthError(length, self.context_length)
+
+    def _hidden(self, inputs: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield hidden states with their targets: all at once, or, where a text may be long, a piece at a time."""
+        if self.context_length is not None or inputs.shape[1] <= _PIECE:
+            yield self._decoder(inputs), targets
+            return
+        state = self._decoder.new_cache(len(inputs))
+        for piece, target in zip(torch.split(inputs, _PIECE, dim=1), torch.split(targets, _PIECE, dim=1), strict=True):
+            yield self._decoder(piece, cache=state), target
 
     def _tensor(self, ids: Ids) -> Tensor:
         owned = np.require(ids, np.int64, ["C", "W"])  # torch wants what it may write to

@@ -86,3 +86,35 @@ class KeyValueCache:
             [stack([cache.values[layer] for cache in caches]) for layer in layers],
             torch.cat([cache.lengths for cache in caches]),
         )
+
+
+@dataclass
+class RecurrentState:
+    """What a recurrent network remembers: of one size, however much it has read.
+
+    Attributes:
+        layers: for each layer its state, (h,) or an LSTM's (h, memory), each (B, D).
+        lengths: (B,) int64, tokens read by each row.
+    """
+
+    layers: list[tuple[Tensor, ...]]
+    lengths: Tensor
+
+    def keep_rows(self, rows: Sequence[int]) -> RecurrentState:
+        """Return a state with only the given rows, in the given order."""
+        index = torch.as_tensor(list(rows), dtype=torch.int64, device=self.lengths.device)
+        layers = [tuple(part.index_select(0, index) for part in layer) for layer in self.layers]
+        return RecurrentState(layers, self.lengths.index_select(0, index))
+
+    @staticmethod
+    def join(states: Sequence[RecurrentState]) -> RecurrentState:
+        """Return one state with the rows of all."""
+        layers = [
+            tuple(torch.cat(parts) for parts in zip(*same, strict=True))
+            for same in zip(*(state.layers for state in states), strict=True)
+        ]
+        return RecurrentState(layers, torch.cat([state.lengths for state in states]))
+
+
+Cache = KeyValueCache | RecurrentState
+"""What a causal decoder carries from one reading to the next."""
