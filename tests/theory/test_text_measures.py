@@ -29,7 +29,7 @@ def test_a_text_against_itself_is_perfect():
 
 
 def test_papineni_on_brevity():
-    """Two words of a long reference: every precision is perfect, and the penalty makes it nearly worthless."""
+    """Four tokens of a long reference: every precision is perfect, and the penalty makes it nearly worthless."""
     reference = [
         "it",
         "is",
