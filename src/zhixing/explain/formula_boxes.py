@@ -41,6 +41,7 @@ class Box:
 
     rows: tuple[str, ...]
     base: int = 0
+    is_matrix: bool = False
 
     @property
     def width(self) -> int:
@@ -127,9 +128,9 @@ def _flattened(children: Sequence[Element]) -> list[Element]:
 
 
 def _is_binary(row: Sequence[Element], n: int) -> bool:
-    """A sign with nothing, an operator or an opening parenthesis before it belongs to its number."""
+    """What begins a row is no operator between two; a sign behind another or a parenthesis belongs to its number."""
     if (row[n].text or "") not in "+−±":
-        return True
+        return n > 0 or len(row) == 1
     before = row[n - 1] if n else None
     text = (before.text or "") if before is not None and before.tag == "mo" else ""
     return before is not None and text not in _SPACED | _OPENING | {",", ";", "|"}
@@ -144,18 +145,15 @@ def _with_tall_fences(boxes: list[tuple[Box, str]]) -> list[tuple[Box, str]]:
         elif text in _CLOSING and text and stack:
             start = stack.pop()
             inner = _beside([box for box, _ in boxes[start + 1 : n]] or [Box(("",))])
-            if len(inner.rows) > 1 and _is_tall(boxes[start + 1 : n]):
+            if _is_tall(boxes[start + 1 : n]):
                 boxes[start] = (_tall(boxes[start][1], inner), boxes[start][1])
                 boxes[n] = (_tall(text, inner), text)
     return boxes
 
 
 def _is_tall(inner: list[tuple[Box, str]]) -> bool:
-    """A lone row of lowered indices does not stretch a parenthesis."""
-    return any(
-        len(box.rows) > 2 or (len(box.rows) == 2 and box.rows[0].strip() and box.rows[0].count("  "))
-        for box, _ in inner
-    )
+    """A lone row of lowered or raised indices does not stretch a parenthesis."""
+    return any(len(box.rows) > 2 or box.is_matrix for box, _ in inner)
 
 
 def _tall(fence: str, inner: Box) -> Box:
@@ -312,7 +310,7 @@ def _matrix(cells: Sequence[Sequence[Box]], left: bool) -> Box:
         lines.append(_beside(padded))
     width = max(line.width for line in lines)
     rows = [text + " " * (width - cell_len(text)) for line in lines for text in line.rows]
-    return Box(tuple(row[:-2] for row in rows), len(rows) // 2)
+    return Box(tuple(row[:-2] for row in rows), len(rows) // 2, is_matrix=True)
 
 
 def _flat(element: Element) -> Box:

@@ -41,6 +41,9 @@ def _tree(latex: str, block: bool) -> Element:
         _mend(element)
     for element in list(root.iter()):
         if element.tag not in (*_SCRIPTED, "mfrac", "mroot"):
+            _group(element)
+    for element in list(root.iter()):
+        if element.tag not in (*_SCRIPTED, "mfrac", "mroot"):
             _set_apart(element)
     return root
 
@@ -59,6 +62,11 @@ def _quoted(text: str) -> Markup:
 
 def _mend(element: Element) -> None:
     text = element.text or ""
+    most = {"msub": 2, "msup": 2, "msubsup": 3}.get(element.tag, len(element))
+    if len(element) > most:  # a matrix in parentheses with an index: the library leaves them apart
+        row = ElementTree.Element("mrow")
+        row.extend(element[: len(element) - most + 1])
+        element[:] = [row, *element[len(row) :]]
     if element.tag == "mo" and len(text) > 1 and text.isalpha():
         element.tag = "mi"
         element.attrib.clear()
@@ -67,6 +75,30 @@ def _mend(element: Element) -> None:
         element.text = "∼"
     elif element.tag == "mo" and text in _UNSTRETCHED and "fence" not in element.attrib:
         element.set("stretchy", "false")
+
+
+def _group(row: Element) -> None:
+    """Put what stands between parentheses into a row of its own, so that they grow with that and nothing else."""
+    opened: list[int] = []
+    children: list[Element] = []
+    for child in list(row):
+        closing = child[0] if child.tag in ("msup", "msub", "msubsup") else child
+        mark = (closing.text or "") if closing.tag == "mo" else ""
+        children.append(child)
+        if mark == "(" and closing is child:
+            opened.append(len(children) - 1)
+        elif mark == ")" and opened:
+            start = opened.pop()
+            group = ElementTree.Element("mrow")
+            group.extend([*children[start:-1], closing])
+            for fence in (group[0], group[-1]):
+                fence.attrib.pop("stretchy", None)
+            del children[start:]
+            if closing is not child:  # the closing parenthesis carries an index: now the group does
+                child.remove(closing)
+                child.insert(0, group)
+            children.append(group if closing is child else child)
+    row[:] = children
 
 
 def _set_apart(row: Element) -> None:

@@ -37,7 +37,8 @@ def heat_map(picture: HeatMap) -> Markup:
     parts.append(element("text", picture.column_axis, class_="name mid", x=middle, y=14))
     turned = f"translate(13 {(top + bottom) / 2:.0f}) rotate(-90)"
     parts.append(element("text", picture.row_axis, class_="name mid", transform=turned))
-    return frame(picture.title, _largest(picture, values), bottom + 6, parts)
+    width = max(left + values.shape[1] * wide + 4, left + text_width(picture.column_axis, 12))
+    return frame(picture.title, _largest(picture, values), bottom + 6, parts, width)
 
 
 def _column_names(names: Sequence[str], left: float, top: float, wide: float, slanted: bool) -> Iterator[Markup]:

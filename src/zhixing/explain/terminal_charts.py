@@ -61,6 +61,12 @@ class Canvas:
         """Return the rows of the grid."""
         return [self._row(y) for y in range(self.rows)]
 
+    def put_behind(self, other: Canvas) -> None:
+        """Show another canvas of the same size wherever nothing is drawn here."""
+        free = self._dots == 0
+        self._dots += np.where(free, other._dots, 0)
+        self._styles = other._styles | self._styles
+
     def _row(self, y: int) -> Text:
         row = Text()
         for x in range(self.columns):
@@ -164,8 +170,6 @@ def draw_valley(picture: Valley, width: int, rows: int = 17) -> Iterator[Text]:
     """Draw contours of the landscape and the paths over it; a path begins at its first mark and ends at ✕."""
     across, up = (scale(np.asarray(axis), 6, tight=True) for axis in (picture.x, picture.y))
     canvas = Canvas(width - max(map(len, up.labels)) - 2, rows)
-    for x, y in zip(*np.nonzero(_edges(picture, canvas)), strict=True):
-        canvas.dot(x / (2 * canvas.columns - 1), y / (4 * rows - 1), "dim")
     for n, path in enumerate(picture.paths.values()):
         colour = COLOURS[n % len(COLOURS)]
         places = [(across.place(float(px)), up.place(float(py))) for px, py in path]
@@ -174,6 +178,10 @@ def draw_valley(picture: Valley, width: int, rows: int = 17) -> Iterator[Text]:
         shown = thinned(len(places), 12)
         for i in [len(places) - 1, *shown]:
             canvas.mark(*places[i], "✕" if i == len(places) - 1 else MARKS[n % len(MARKS)], colour)
+    behind = Canvas(canvas.columns, rows)
+    for i, j in zip(*np.nonzero(_edges(picture, canvas)), strict=True):
+        behind.dot(i / (2 * canvas.columns - 1), j / (4 * rows - 1), "dim")
+    canvas.put_behind(behind)
     yield from _legend(picture.paths, width)
     yield from _framed(canvas, across, up, picture.x_axis, picture.y_axis)
 
@@ -185,7 +193,7 @@ def _edges(picture: Valley, canvas: Canvas) -> NDArray[np.bool_]:
     x, y = np.linspace(0, height.shape[0] - 1, columns), np.linspace(0, height.shape[1] - 1, rows)
     along = np.array([np.interp(x, np.arange(height.shape[0]), line) for line in height.T]).T
     fine = np.array([np.interp(y, np.arange(height.shape[1]), line) for line in along])
-    band = np.searchsorted(levels(height), fine)
+    band = np.searchsorted(levels(height, 6), fine)
     edge = np.zeros(band.shape, dtype=np.bool_)
     edge[:-1] |= band[:-1] != band[1:]
     edge[:, :-1] |= band[:, :-1] != band[:, 1:]
