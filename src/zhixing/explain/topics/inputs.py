@@ -38,3 +38,13 @@ def require_shape(name: str, matrix: Matrix, rows: int, columns: int) -> None:
 def numbered(name: str, count: int) -> tuple[str, ...]:
     """Labels ``name1``, ``name2``, ... for the axis of a table."""
     return tuple(f"{name}{i + 1}" for i in range(count))
+
+
+def require_distribution(name: str, values: Vector) -> None:
+    """Refuse numbers that are negative or do not sum to one (a ValueError)."""
+    total = sum(values)
+    require(
+        min(values) >= 0 and abs(total - 1) < 1e-6,
+        f"{name} must be at least 0 and sum to one, not to {total:g}",
+        f"{name} 不得为负，且须和为一，而非 {total:g}",
+    )
