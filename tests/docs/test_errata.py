@@ -9,8 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from zhixing.explain.topics import topics
-from zhixing.theory import attention, losses, measures, networks, optimizers
+from zhixing.theory import attention, losses, measures, networks, optimizers, recurrent
 
 PAGES = [Path(__file__).parents[2] / "docs" / "theory" / f"errata{language}.md" for language in ("", ".zh")]
 EYE = np.eye(2)
@@ -87,17 +86,14 @@ def backward_code():
 
 
 def recurrence():
-    one, zero = np.ones((1, 1)), np.zeros(1)
-
-    def states(*tokens, recurrent):
-        state = 0.0 * one
-        for token in tokens:
-            state = networks.tanh(networks.affine(token * one, one, zero) + recurrent * state @ one)
-        return f"{state.item():.4f}"
-
-    texts = ((1.0, 0.0), (0.0, 1.0))
+    one, none, zero = np.ones((1, 1)), np.zeros((1, 1)), np.zeros(1)
+    found = []
+    for tokens in ((1.0, 0.0), (0.0, 1.0)):
+        text = np.array(tokens)[:, None, None]
+        weights = [recurrent.Weights(one, u, zero, zero) for u in (none, one)]
+        found.append(tuple(f"{recurrent.rnn(text, none, w)[-1].item():.4f}" for w in weights))
     alone = networks.tanh(networks.affine(np.zeros((5, 8)), np.eye(8), np.zeros(8)))
-    return [(states(*text, recurrent=0.0), states(*text, recurrent=1.0)) for text in texts] + [("", str(alone.shape))]
+    return [*found, ("", str(alone.shape))]
 
 
 def attention_code():
@@ -188,8 +184,9 @@ def perplexity():
 
 
 def masked_words():
-    seen, hidden = np.array([[0.0, -np.inf], [-np.inf, 0.0]]), np.zeros((2, 2))
-    return [tuple(f"{2 * abs(losses.cross_entropy(logits, np.array([0, 1]))):.4f}" for logits in (seen, hidden))]
+    ids, masked = np.array([[0, 1]]), np.ones((1, 2), dtype=bool)
+    others_seen, both_hidden = np.array([[[0.0, -np.inf], [-np.inf, 0.0]]]), np.zeros((1, 2, 2))
+    return [tuple(f"{abs(2 * losses.masked_lm_loss(x, ids, masked)):.4f}" for x in (others_seen, both_hidden))]
 
 
 def copying_model():
@@ -300,6 +297,8 @@ def test_what_is_right(page, entry):
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_fault_names_a_topic_that_shows_it(page):
+    from zhixing.explain.topics import topics
+
     text = page.read_text(encoding="utf-8")
     faults = re.split(r"^### ", text.split("\n## What is right")[0].split("\n## 无误之处")[0], flags=re.MULTILINE)[1:]
     named = [re.findall(r"`zhixing explain ([\w-]+)`", fault) for fault in faults]

@@ -29,7 +29,7 @@ class Projections(NamedTuple):
 
 def causal_mask(queries: int, keys: int) -> Mask:
     r"""Query t sees key s if $s \le t + (S - T)$: the last query sees every key, as when T new tokens follow
-    a cache.
+    a cache. Equation (attention.1).
 
     >>> causal_mask(2, 3).astype(int)
     array([[1, 1, 0],
@@ -40,6 +40,7 @@ def causal_mask(queries: int, keys: int) -> Mask:
 
 def document_mask(documents: Ids) -> Mask:
     r"""Causal, and only within one's own document: $s \le t$ and $d_s = d_t$; documents (T,) -> (T, T).
+    Equation (attention.2).
 
     >>> document_mask(np.array([0, 0, 1])).astype(int)
     array([[1, 0, 0],
@@ -55,6 +56,7 @@ def scores(query: Array, key: Array, mask: Mask | None = None, bias: Array | flo
     (..., T, S).
 
     The root keeps the variance of a product of E standard normals at 1. Section 3.2.1, footnote 4.
+    Equation (attention.3).
 
     >>> key = np.array([[3.0, 0, 0, 0], [1.0, 0, 0, 0]])
     >>> scores(np.array([[2.0, 0, 0, 0]]), key, mask=np.array([[True, False]]))
@@ -66,7 +68,7 @@ def scores(query: Array, key: Array, mask: Mask | None = None, bias: Array | flo
 
 def attention(query: Array, key: Array, value: Array, mask: Mask | None = None, bias: Array | float = 0.0) -> Array:
     r"""$\mathrm{softmax}(QK^\top/\sqrt E + \text{bias})\,V$; (..., T, E), (..., S, E), (..., S, E) ->
-    (..., T, E). Equation 1.
+    (..., T, E). Equation 1. Equation (attention.4).
 
     >>> value = np.array([[1.0, 2.0], [3.0, 4.0]])
     >>> attention(np.zeros((1, 2)), np.ones((2, 2)), value)  # equal scores: the mean
@@ -80,7 +82,7 @@ def attention_gradient(
 ) -> tuple[Array, Array, Array]:
     r"""With P the weights and $g = dL/dO$: $dV = P^\top g$,
     $dS = P\odot(gV^\top - \mathrm{rowsum}(gV^\top\odot P))$, $dQ = dS\,K/\sqrt E$, $dK = dS^\top Q/\sqrt E$.
-    Dao et al. (2022), appendix B.2.
+    Dao et al. (2022), appendix B.2. Equation (attention.5).
 
     >>> one = np.array([[1.0]])
     >>> attention_gradient(one, one, one, None, upstream=one)  # one key: nothing to choose
@@ -92,7 +94,7 @@ def attention_gradient(
 
 
 def split_heads(x: Array, heads: int) -> Array:
-    r"""(..., T, H·E) -> (..., H, T, E): head h takes columns hE to (h+1)E.
+    r"""(..., T, H·E) -> (..., H, T, E): head h takes columns hE to (h+1)E. Equation (attention.6).
 
     >>> split_heads(np.array([[1.0, 2.0, 3.0, 4.0]]), heads=2).tolist()
     [[[1.0, 2.0]], [[3.0, 4.0]]]
@@ -101,7 +103,7 @@ def split_heads(x: Array, heads: int) -> Array:
 
 
 def join_heads(x: Array) -> Array:
-    r"""(..., H, T, E) -> (..., T, H·E), the inverse of ``split_heads``.
+    r"""(..., H, T, E) -> (..., T, H·E), the inverse of ``split_heads``. Equation (attention.7).
 
     >>> join_heads(np.array([[[1.0, 2.0]], [[3.0, 4.0]]]))
     array([[1., 2., 3., 4.]])
@@ -116,7 +118,7 @@ def grouped_query_attention(
     (2023), section 2.2.
 
     query (..., H, T, E), key and value (..., G, S, E) -> (..., H, T, E). G = H is multi-head, G = 1 is
-    multi-query.
+    multi-query. Equation (attention.8).
 
     >>> value = np.array([[[1.0]], [[2.0]]])  # two groups, one key each
     >>> grouped_query_attention(np.ones((4, 1, 1)), np.ones((2, 1, 1)), value).ravel()
@@ -130,7 +132,7 @@ def multi_head_attention(x: Array, memory: Array, weights: Projections, heads: i
     r"""$\mathrm{concat}(\mathrm{head}_1, \dots, \mathrm{head}_H)\,W^O$. Section 3.2.2.
 
     x (..., T, D) asks, memory (..., S, D) answers: the same array for self-attention, the encoder's output
-    for cross-attention.
+    for cross-attention. Equation (attention.9).
 
     >>> identity = np.eye(2)
     >>> weights = Projections(identity, identity, identity, identity)

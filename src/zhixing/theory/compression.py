@@ -19,6 +19,7 @@ Mask = NDArray[np.bool_]
 
 def largest_code(bits: int) -> int:
     r"""$2^{b-1} - 1$: as many codes below 0 as above; the most negative one of two's complement stays unused.
+    Equation (compression.1).
 
     >>> largest_code(8), largest_code(4)
     (127, 7)
@@ -31,6 +32,7 @@ def quantise(x: Array, bits: int) -> tuple[Codes, Array]:
 
     Symmetric: 0 stays exactly 0, and the largest value sets the scale, so nothing is cut off. Halves are rounded to
     the even neighbour. Jacob et al. (2018), section 2.1, with zero-point 0; Dettmers et al. (2022), section 2.
+    Equation (compression.2).
 
     >>> codes, scale = quantise(np.array([0.7, -0.24, 0.06, 0.0]), bits=4)
     >>> codes, scale.round(4)
@@ -42,7 +44,7 @@ def quantise(x: Array, bits: int) -> tuple[Codes, Array]:
 
 
 def dequantise(codes: Codes, scale: Array) -> Array:
-    r"""$\hat x = s q$.
+    r"""$\hat x = s q$. Equation (compression.3).
 
     >>> dequantise(np.array([7, -2, 1, 0]), np.array([0.1])).round(4)
     array([ 0.7, -0.2,  0.1,  0. ])
@@ -51,7 +53,7 @@ def dequantise(codes: Codes, scale: Array) -> Array:
 
 
 def grouped(x: Array, group: int) -> Array:
-    """Cut the last axis into groups of g; (..., n) -> (..., n / g, g).
+    """Cut the last axis into groups of g; (..., n) -> (..., n / g, g). Equation (compression.4).
 
     >>> grouped(np.arange(4.0), group=2)
     array([[0., 1.],
@@ -64,6 +66,7 @@ def quantise_groups(x: Array, bits: int, group: int) -> Array:
     r"""$\hat x$ when every g neighbours of the last axis have a scale of their own: an outlier spoils only its group.
 
     Costs 16 / g bits more for each weight where scales are 16-bit numbers. Shen et al. (2020), section 3.3.
+    Equation (compression.5).
 
     >>> x = np.array([0.7, 0.3, 7.0, 4.0])
     >>> quantise_groups(x, bits=4, group=2).round(4)
@@ -75,7 +78,7 @@ def quantise_groups(x: Array, bits: int, group: int) -> Array:
 
 
 def quantisation_error_bound(x: Array, bits: int) -> Array:
-    r"""$|x - \hat x| \le s / 2$ for every element, half a step; (..., n) -> (..., 1).
+    r"""$|x - \hat x| \le s / 2$ for every element, half a step; (..., n) -> (..., 1). Equation (compression.6).
 
     >>> quantisation_error_bound(np.array([0.7, -0.24]), bits=4).round(4)
     array([0.05])
@@ -85,6 +88,7 @@ def quantisation_error_bound(x: Array, bits: int) -> Array:
 
 def product_error_bound(weight: Array, x: Array, bits: int) -> Array:
     r"""$|w \cdot x - \hat w \cdot x| \le \frac s2 \lVert x \rVert_1$ for every row of the weight; (M, n), (n,) -> (M,).
+    Equation (compression.7).
 
     >>> product_error_bound(np.array([[0.7, -0.24]]), np.array([1.0, -3.0]), bits=4).round(4)
     array([0.2])
@@ -96,7 +100,7 @@ def product_error_bound(weight: Array, x: Array, bits: int) -> Array:
 def magnitude_mask(x: Array, sparsity: float) -> Mask:
     r"""True for the weights that stay: all but the ``sparsity`` share of smallest magnitude. Han et al. (2015).
 
-    Of equal magnitudes the earlier ones go. The number removed is rounded down.
+    Of equal magnitudes the earlier ones go. The number removed is rounded down. Equation (compression.8).
 
     >>> magnitude_mask(np.array([[0.1, -2.0], [0.5, 1.0]]), sparsity=0.5)
     array([[False,  True],
@@ -113,6 +117,7 @@ def soft_target_loss(student: Array, teacher: Array, temperature: float) -> floa
     and q of the student's; (N, V) each; nats.
 
     The factor keeps the gradient's size as the temperature rises. Hinton, Vinyals and Dean (2015), section 2.
+    Equation (compression.9).
 
     >>> round(soft_target_loss(np.zeros((1, 2)), np.array([[0.0, np.log(3.0)]]), temperature=1.0), 4)
     0.1308
@@ -123,6 +128,7 @@ def soft_target_loss(student: Array, teacher: Array, temperature: float) -> floa
 
 def soft_target_loss_gradient(student: Array, teacher: Array, temperature: float) -> Array:
     r"""$\frac{\tau}{N} (q - p)$ for the student's logits; (N, V). Hinton, Vinyals and Dean (2015), equation 2.
+    Equation (compression.10).
 
     >>> soft_target_loss_gradient(np.zeros((1, 2)), np.array([[0.0, np.log(3.0)]]), temperature=1.0)
     array([[ 0.25, -0.25]])
@@ -132,7 +138,7 @@ def soft_target_loss_gradient(student: Array, teacher: Array, temperature: float
 
 def distillation_loss(student: Array, teacher: Array, targets: Ids, temperature: float, weight: float) -> float:
     r"""$\alpha \cdot \text{soft} + (1 - \alpha) \cdot \text{cross-entropy}$ to the true classes (N,); $\alpha$ =
-    ``weight``.
+    ``weight``. Equation (compression.11).
 
     >>> round(distillation_loss(np.zeros((1, 2)), np.array([[0.0, np.log(3.0)]]), np.array([1]), 1.0, 0.5), 4)
     0.412
@@ -144,7 +150,7 @@ def distillation_loss(student: Array, teacher: Array, targets: Ids, temperature:
 def distillation_loss_gradient(
     student: Array, teacher: Array, targets: Ids, temperature: float, weight: float
 ) -> Array:
-    r"""The same mixture of the two gradients; (N, V).
+    r"""The same mixture of the two gradients; (N, V). Equation (compression.11).
 
     >>> distillation_loss_gradient(np.zeros((1, 2)), np.array([[0.0, np.log(3.0)]]), np.array([1]), 1.0, 0.5)
     array([[ 0.375, -0.375]])

@@ -14,7 +14,7 @@ Array = NDArray[np.float64]
 
 
 def unit(x: Array) -> Array:
-    r"""$x / \lVert x \rVert$, each row to length 1; (N, E).
+    r"""$x / \lVert x \rVert$, each row to length 1; (N, E). Equation (contrastive_losses.1).
 
     >>> unit(np.array([[3.0, 4.0]]))
     array([[0.6, 0.8]])
@@ -24,6 +24,7 @@ def unit(x: Array) -> Array:
 
 def unit_gradient(x: Array, upstream: Array) -> Array:
     r"""$(g - (g \cdot u)\,u) / \lVert x \rVert$ with $u = x/\lVert x \rVert$: only what turns x remains; (N, E).
+    Equation (contrastive_losses.2).
 
     >>> unit_gradient(np.array([[3.0, 4.0]]), np.array([[1.0, 0.0]]))
     array([[ 0.128, -0.096]])
@@ -34,7 +35,7 @@ def unit_gradient(x: Array, upstream: Array) -> Array:
 
 
 def similarities(query: Array, key: Array, temperature: float) -> Array:
-    r"""$s_{ij} = \cos(q_i, k_j) / \tau$; (N, E), (N, E) -> (N, N).
+    r"""$s_{ij} = \cos(q_i, k_j) / \tau$; (N, E), (N, E) -> (N, N). Equation (contrastive_losses.3).
 
     >>> similarities(np.array([[2.0, 0.0]]), np.array([[3.0, 4.0]]), temperature=0.5)
     array([[1.2]])
@@ -47,6 +48,7 @@ def info_nce(query: Array, key: Array, temperature: float) -> float:
 
     Query i and key i (N, E) are two views of one thing; every other key of the batch serves as a negative. van den
     Oord, Li and Vinyals (2018), equation 4; with cosine and temperature as in Chen et al. (2020), equation 1.
+    Equation (contrastive_losses.4).
 
     >>> two = np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> round(info_nce(two, two, temperature=1.0), 4)  # log(1 + exp(-1))
@@ -58,7 +60,7 @@ def info_nce(query: Array, key: Array, temperature: float) -> float:
 def info_nce_gradient(query: Array, key: Array, temperature: float) -> tuple[Array, Array]:
     r"""With $G = \frac{1}{N\tau}(\mathrm{softmax}(s) - I)$: $G\hat k$ and $G^\top\hat q$, each through ``unit``.
 
-    Returns the gradients of query and key, both (N, E).
+    Returns the gradients of query and key, both (N, E). Equation (contrastive_losses.5).
 
     >>> query, key = np.array([[1.0, 0.0], [0.0, 2.0]]), np.array([[1.0, 0.0], [0.0, 1.0]])
     >>> info_nce_gradient(query, key, temperature=1.0)[0].round(4)  # away from the other key
@@ -74,7 +76,7 @@ def triplet_loss(anchor: Array, positive: Array, negative: Array, margin: float)
     r"""$\frac1N \sum_i [\lVert a_i - p_i \rVert^2 - \lVert a_i - n_i \rVert^2 + m]_+$; (N, E) each.
 
     Zero once the negative is farther than the positive by the margin, in squared distance. Schroff, Kalenichenko
-    and Philbin (2015), section 3.1.
+    and Philbin (2015), section 3.1. Equation (contrastive_losses.6).
 
     >>> triplet_loss(np.array([[0.0, 0.0]]), np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]]), margin=0.5)
     0.5
@@ -85,6 +87,7 @@ def triplet_loss(anchor: Array, positive: Array, negative: Array, margin: float)
 
 def triplet_loss_gradient(anchor: Array, positive: Array, negative: Array, margin: float) -> tuple[Array, Array, Array]:
     r"""$\frac2N(n - p)$, $\frac2N(p - a)$, $\frac2N(a - n)$ where the bracket is positive, else 0; (N, E) each.
+    Equation (contrastive_losses.7).
 
     >>> a, p, n = np.array([[0.0, 0.0]]), np.array([[1.0, 0.0]]), np.array([[0.0, 1.0]])
     >>> triplet_loss_gradient(a, p, n, margin=0.5)

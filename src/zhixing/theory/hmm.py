@@ -48,7 +48,7 @@ class HiddenMarkovModel:
 def forward(model: HiddenMarkovModel, observed: Ids) -> tuple[Array, Array]:
     r"""$\hat\alpha_t(j) = \frac{1}{c_t} \big[\sum_i \hat\alpha_{t-1}(i)\, a_{ij}\big] b_j(x_t)$; equations 19, 20, 91.
 
-    Returns $\hat\alpha$ (T, S), which is $p(z_t \mid x_{\le t})$, and the scales $c$ (T,).
+    Returns $\hat\alpha$ (T, S), which is $p(z_t \mid x_{\le t})$, and the scales $c$ (T,). Equation (hmm.1).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> alpha, scale = forward(model, np.array([0, 0]))
@@ -67,7 +67,7 @@ def forward(model: HiddenMarkovModel, observed: Ids) -> tuple[Array, Array]:
 
 
 def log_likelihood(model: HiddenMarkovModel, observed: Ids) -> float:
-    r"""$\log p(x_1 \ldots x_T) = \sum_t \log c_t$, in nats; equation 103.
+    r"""$\log p(x_1 \ldots x_T) = \sum_t \log c_t$, in nats; equation 103. Equation (hmm.2).
 
     >>> model = HiddenMarkovModel(np.array([1.0]), np.array([[1.0]]), np.array([[0.25, 0.75]]))
     >>> round(float(np.exp(log_likelihood(model, np.array([0, 1])))), 4)
@@ -80,6 +80,7 @@ def next_symbol(model: HiddenMarkovModel, observed: Ids) -> Array:
     r"""$p(x_{T+1} = k \mid x_{\le T}) = \sum_j \big[\sum_i \hat\alpha_T(i)\, a_{ij}\big] b_j(k)$; (V,).
 
     This makes a language model of it: all that is remembered of the text is a distribution over S states.
+    Equation (hmm.3).
 
     >>> model = HiddenMarkovModel(np.array([1.0, 0.0]), np.array([[0.0, 1.0], [1.0, 0.0]]), np.eye(2))
     >>> next_symbol(model, np.array([0, 1, 0]))
@@ -90,7 +91,7 @@ def next_symbol(model: HiddenMarkovModel, observed: Ids) -> Array:
 
 def backward(model: HiddenMarkovModel, observed: Ids, scale: Array) -> Array:
     r"""$\hat\beta_t(i) = \frac{1}{c_{t+1}} \sum_j a_{ij}\, b_j(x_{t+1})\, \hat\beta_{t+1}(j)$ and
-    $\hat\beta_T(i) = 1$; (T, S). Equations 24, 25, with the scales of ``forward``.
+    $\hat\beta_T(i) = 1$; (T, S). Equations 24, 25, with the scales of ``forward``. Equation (hmm.4).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> backward(model, np.array([0, 0]), np.array([0.6, 0.75])).round(4)
@@ -105,6 +106,7 @@ def backward(model: HiddenMarkovModel, observed: Ids, scale: Array) -> Array:
 
 def state_posteriors(model: HiddenMarkovModel, observed: Ids) -> Array:
     r"""$\gamma_t(i) = p(z_t = i \mid x_1 \ldots x_T) = \hat\alpha_t(i)\, \hat\beta_t(i)$; (T, S). Equation 27.
+    Equation (hmm.5).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> state_posteriors(model, np.array([0, 0])).round(4)
@@ -117,7 +119,7 @@ def state_posteriors(model: HiddenMarkovModel, observed: Ids) -> Array:
 
 def transition_posteriors(model: HiddenMarkovModel, observed: Ids) -> Array:
     r"""$\xi_t(i,j) = p(z_t = i, z_{t+1} = j \mid x) =
-    \hat\alpha_t(i)\, a_{ij}\, b_j(x_{t+1})\, \hat\beta_{t+1}(j) / c_{t+1}$; (T-1, S, S). Equation 37.
+    \hat\alpha_t(i)\, a_{ij}\, b_j(x_{t+1})\, \hat\beta_{t+1}(j) / c_{t+1}$; (T-1, S, S). Equation 37. Equation (hmm.6).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> transition_posteriors(model, np.array([0, 0])).round(4)
@@ -133,7 +135,7 @@ def viterbi_scores(model: HiddenMarkovModel, observed: Ids) -> tuple[Array, Ids]
     r"""$\delta_t(j) = \max_i [\delta_{t-1}(i) + \log a_{ij}] + \log b_j(x_t)$ and the $i$ that wins; equations 32, 33.
 
     Returns $\delta$ (T, S), the log-probability of the best path that ends in each state, and where it came from
-    (T, S), -1 in the first row. Of equals the first wins.
+    (T, S), -1 in the first row. Of equals the first wins. Equation (hmm.7).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> score, came_from = viterbi_scores(model, np.array([0, 0]))
@@ -154,7 +156,7 @@ def viterbi_scores(model: HiddenMarkovModel, observed: Ids) -> tuple[Array, Ids]
 
 
 def viterbi(model: HiddenMarkovModel, observed: Ids) -> Ids:
-    r"""$\arg\max_{z_1 \ldots z_T} p(z, x)$: the one best path, (T,). Rabiner, section III.B, step 4.
+    r"""$\arg\max_{z_1 \ldots z_T} p(z, x)$: the one best path, (T,). Rabiner, section III.B, step 4. Equation (hmm.8).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> viterbi(model, np.array([0, 1, 1]))
@@ -171,7 +173,7 @@ def expected_counts(model: HiddenMarkovModel, sequences: Sequence[Ids]) -> tuple
     r"""How often each start, transition and emission is taken, on average over the paths that may have made x.
 
     $\sum \gamma_1(i)$ (S,), $\sum_t \xi_t(i,j)$ (S, S), $\sum_{t: x_t = k} \gamma_t(i)$ (S, V): the sums of
-    equations 40a-c, over all sequences (section V.B).
+    equations 40a-c, over all sequences (section V.B). Equation (hmm.9).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> expected_counts(model, [np.array([0, 0])])[2].round(4)
@@ -189,6 +191,7 @@ def expected_counts(model: HiddenMarkovModel, sequences: Sequence[Ids]) -> tuple
 
 def normalise(counts: Array, smoothing: float = 0.0) -> Array:
     r"""$(n_{ij} + \varepsilon) / \sum_j (n_{ij} + \varepsilon)$: counts become probabilities; a row of zeros, uniform.
+    Equation (hmm.10).
 
     >>> normalise(np.array([[3.0, 1.0], [0.0, 0.0]]))
     array([[0.75, 0.25],
@@ -204,7 +207,7 @@ def baum_welch_step(model: HiddenMarkovModel, sequences: Sequence[Ids], smoothin
     r"""One step of expectation-maximisation: count what is expected, divide. Equations 40a-c, 109, 110.
 
     $p(x \mid \lambda)$ never falls (Baum et al. 1970). ``smoothing`` is added to every count; then it is $\log p(x)$
-    plus that many times the logarithm of every parameter which never falls.
+    plus that many times the logarithm of every parameter which never falls. Equation (hmm.11).
 
     >>> model = HiddenMarkovModel(np.array([0.5, 0.5]), np.eye(2), np.array([[0.9, 0.1], [0.3, 0.7]]))
     >>> better = baum_welch_step(model, [np.array([0, 0]), np.array([1, 1])])
@@ -223,7 +226,7 @@ def count_tagged(
 ) -> HiddenMarkovModel:
     r"""$a_{ij} = n(i \to j) / n(i)$, $b_i(k) = n(i, k) / n(i)$: where the states are known, counting is enough.
 
-    The maximum-likelihood tagger of Merialdo (1994), section 3.
+    The maximum-likelihood tagger of Merialdo (1994), section 3. Equation (hmm.12).
 
     >>> model = count_tagged([np.array([0, 1, 0])], [np.array([2, 0, 1])], number_of_states=2, symbols=3)
     >>> model.emission

@@ -16,7 +16,7 @@ from numpy.typing import ArrayLike
 
 
 def perplexity(log_probs: ArrayLike) -> float:
-    r"""``exp(-1/T sum_t ln p(x_t | x_<t))`` of natural log-probabilities (T,).
+    r"""``exp(-1/T sum_t ln p(x_t | x_<t))`` of natural log-probabilities (T,). Equation (measures.1).
 
     >>> perplexity(np.log([0.5, 0.125]))  # as hard as a fair choice among four
     4.0
@@ -26,6 +26,7 @@ def perplexity(log_probs: ArrayLike) -> float:
 
 def bits_per_byte(log_probs: ArrayLike, text_bytes: int) -> float:
     r"""``-1/(ln 2 * bytes) sum_t ln p(x_t | x_<t)``: log-probabilities (T,) over the text's UTF-8 bytes.
+    Equation (measures.2).
 
     >>> bits_per_byte(np.log([0.5, 0.125]), text_bytes=8)  # 1 + 3 bits for 8 bytes
     0.5
@@ -34,7 +35,7 @@ def bits_per_byte(log_probs: ArrayLike, text_bytes: int) -> float:
 
 
 def accuracy(predicted: ArrayLike, target: ArrayLike) -> float:
-    """Share of equal entries of two (N,) arrays.
+    """Share of equal entries of two (N,) arrays. Equation (measures.3).
 
     >>> accuracy([1, 2, 3, 4], [1, 2, 3, 0])
     0.75
@@ -48,7 +49,7 @@ def paired_bootstrap(
     """Difference ``sum(a - b) / sum(size)`` and its percentile interval over resamples of the N items.
 
     ``loss_a``, ``loss_b`` and ``size`` are (N,): what two models lost on the same items, and the items'
-    sizes. ``resamples`` is (R, N): the item numbers drawn for each of R resamples.
+    sizes. ``resamples`` is (R, N): the item numbers drawn for each of R resamples. Equation (measures.4).
 
     >>> paired_bootstrap([4, 6], [2, 2], [1, 1], resamples=[[0, 0], [0, 1], [1, 0], [1, 1]], confidence=1.0)
     (3.0, 2.0, 4.0)
@@ -64,6 +65,7 @@ def permutation_p(loss_a: ArrayLike, loss_b: ArrayLike, signs: ArrayLike) -> flo
     """Two-sided p of the randomisation test: how often do random signs (R, N) make so large a total?
 
     Under the hypothesis of no difference the two models' names may be swapped on any item (Fisher, 1935).
+    Equation (measures.5).
 
     >>> permutation_p([2, 2], [1, 1], signs=[[1, 1], [1, -1], [-1, 1], [-1, -1]])  # (2 + 1) / (4 + 1)
     0.6
@@ -78,6 +80,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
     """Exact two-sided p of McNemar's test: ``only_a`` items right for A alone, ``only_b`` for B alone.
 
     Without a difference each such item is a fair coin: ``p = 2 * P(Binomial(n, 1/2) <= min)``, at most 1.
+    Equation (measures.6).
 
     >>> mcnemar(0, 5)
     0.0625

@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 def interpolate(probabilities: ArrayLike, weights: ArrayLike) -> NDArray[np.float64]:
     """``p(x) = sum_m w_m p_m(x)``: members' probabilities (N, M), weights (M,) summing to one -> (N,).
+    Equation (mixture.1).
 
     >>> interpolate([[0.2, 0.6]], [0.75, 0.25]).round(3)
     array([0.3])
@@ -29,7 +30,7 @@ def em_step(
     ``r_nm = w_m p_m(x_n) / sum_j w_j p_j(x_n)``, then ``w_m = (sum_n r_nm + strength * prior_m) / (N +
     strength)``: with ``strength`` > 0 this is the maximum a posteriori under a Dirichlet prior, as if
     ``strength`` further tokens had been seen with the responsibilities ``prior``. Shapes: probabilities (N,
-    M), weights and prior (M,).
+    M), weights and prior (M,). Equation (mixture.2).
 
     >>> em_step([[0.2, 0.6], [0.1, 0.1]], [0.5, 0.5])
     array([0.375, 0.625])
@@ -48,7 +49,7 @@ def table_em_step(
     ``membership`` phi (N, K) says how far token n belongs to row k of the ``table`` w (K, M); it is known
     before the token and sums to one over k. ``r_nkm`` is proportional to ``phi_nk w_km p_nm``; each row
     becomes its share of the responsibilities, drawn towards ``prior`` (M,) as by ``strength`` further
-    tokens, as in ``em_step``.
+    tokens, as in ``em_step``. Equation (mixture.3).
 
     >>> table_em_step([[0.2, 0.6], [0.1, 0.1]], [[0, 1]] * 2, [[0.5, 0.5]] * 2, [0.5, 0.5], 0.001).round(3)
     array([[0.5  , 0.5  ],

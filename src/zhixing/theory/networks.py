@@ -20,7 +20,7 @@ Activation = Callable[[Array], Array]
 
 
 def affine(x: Array, weight: Array, bias: Array) -> Array:
-    r"""$y = xW + b$; x (N, I), W (I, O), b (O,) -> (N, O).
+    r"""$y = xW + b$; x (N, I), W (I, O), b (O,) -> (N, O). Equation (networks.1).
 
     >>> affine(np.array([[1.0, 2.0]]), np.array([[1.0, 0.0], [3.0, -1.0]]), np.array([0.5, 0.5]))
     array([[ 7.5, -1.5]])
@@ -29,7 +29,7 @@ def affine(x: Array, weight: Array, bias: Array) -> Array:
 
 
 def affine_gradient(x: Array, weight: Array, upstream: Array) -> tuple[Array, Array, Array]:
-    r"""$dx = g W^\top,\ dW = x^\top g,\ db = \sum_n g_n$; g (N, O) -> (N, I), (I, O), (O,).
+    r"""$dx = g W^\top,\ dW = x^\top g,\ db = \sum_n g_n$; g (N, O) -> (N, I), (I, O), (O,). Equation (networks.2).
 
     >>> affine_gradient(np.array([[1.0, 2.0]]), np.array([[1.0], [3.0]]), np.array([[10.0]]))
     (array([[10., 30.]]), array([[10.],
@@ -39,7 +39,7 @@ def affine_gradient(x: Array, weight: Array, upstream: Array) -> tuple[Array, Ar
 
 
 def sigmoid(x: Array) -> Array:
-    r"""$\sigma(x) = 1 / (1 + e^{-x})$, computed from $e^{-|x|}$ so that it never overflows.
+    r"""$\sigma(x) = 1 / (1 + e^{-x})$, computed from $e^{-|x|}$ so that it never overflows. Equation (networks.3).
 
     >>> sigmoid(np.array([0.0, 2.0, -1000.0])).round(4)
     array([0.5   , 0.8808, 0.    ])
@@ -49,7 +49,7 @@ def sigmoid(x: Array) -> Array:
 
 
 def sigmoid_derivative(x: Array) -> Array:
-    r"""$\sigma'(x) = \sigma(x)(1 - \sigma(x))$.
+    r"""$\sigma'(x) = \sigma(x)(1 - \sigma(x))$. Equation (networks.4).
 
     >>> sigmoid_derivative(np.array([0.0]))
     array([0.25])
@@ -58,7 +58,7 @@ def sigmoid_derivative(x: Array) -> Array:
 
 
 def tanh(x: Array) -> Array:
-    r"""$\tanh x = 2\sigma(2x) - 1$.
+    r"""$\tanh x = 2\sigma(2x) - 1$. Equation (networks.5).
 
     >>> tanh(np.array([0.0, 1.0])).round(4)
     array([0.    , 0.7616])
@@ -67,7 +67,7 @@ def tanh(x: Array) -> Array:
 
 
 def tanh_derivative(x: Array) -> Array:
-    r"""$\tanh' x = 1 - \tanh^2 x$.
+    r"""$\tanh' x = 1 - \tanh^2 x$. Equation (networks.5).
 
     >>> tanh_derivative(np.array([0.0, 1.0])).round(4)
     array([1.  , 0.42])
@@ -76,7 +76,7 @@ def tanh_derivative(x: Array) -> Array:
 
 
 def relu(x: Array) -> Array:
-    r"""$\max(0, x)$. Nair and Hinton (2010), section 2.
+    r"""$\max(0, x)$. Nair and Hinton (2010), section 2. Equation (networks.6).
 
     >>> relu(np.array([-1.0, 2.0]))
     array([0., 2.])
@@ -85,7 +85,7 @@ def relu(x: Array) -> Array:
 
 
 def relu_derivative(x: Array) -> Array:
-    r"""1 where x > 0, else 0 (at 0 any value in [0, 1] is a subgradient; 0 is the usual choice).
+    r"""1 where x > 0, else 0 (at 0 any value in [0, 1] is a subgradient; 0 is the usual choice). Equation (networks.6).
 
     >>> relu_derivative(np.array([-1.0, 0.0, 2.0]))
     array([0., 0., 1.])
@@ -94,7 +94,7 @@ def relu_derivative(x: Array) -> Array:
 
 
 def squared_relu(x: Array) -> Array:
-    r"""$\max(0, x)^2$. So et al. (2021), "Primer", section 3.
+    r"""$\max(0, x)^2$. So et al. (2021), "Primer", section 3. Equation (networks.7).
 
     >>> squared_relu(np.array([-1.0, 3.0]))
     array([0., 9.])
@@ -103,7 +103,7 @@ def squared_relu(x: Array) -> Array:
 
 
 def squared_relu_derivative(x: Array) -> Array:
-    r"""$2\max(0, x)$.
+    r"""$2\max(0, x)$. Equation (networks.7).
 
     >>> squared_relu_derivative(np.array([-1.0, 3.0]))
     array([0., 6.])
@@ -113,6 +113,7 @@ def squared_relu_derivative(x: Array) -> Array:
 
 def silu(x: Array) -> Array:
     r"""$x\,\sigma(x)$, also called swish. Hendrycks and Gimpel (2016), section 2; Ramachandran et al. (2017).
+    Equation (networks.8).
 
     >>> silu(np.array([0.0, 1.0, -1.0])).round(4)
     array([ 0.    ,  0.7311, -0.2689])
@@ -121,7 +122,7 @@ def silu(x: Array) -> Array:
 
 
 def silu_derivative(x: Array) -> Array:
-    r"""$\sigma(x)\,(1 + x(1 - \sigma(x)))$.
+    r"""$\sigma(x)\,(1 + x(1 - \sigma(x)))$. Equation (networks.9).
 
     >>> silu_derivative(np.array([0.0, 1.0])).round(4)
     array([0.5   , 0.9277])
@@ -131,6 +132,7 @@ def silu_derivative(x: Array) -> Array:
 
 def normal_cdf(x: Array) -> Array:
     r"""$\Phi(x) = \tfrac12 (1 + \mathrm{erf}(x/\sqrt2))$: the chance that a standard normal lies below x.
+    Equation (networks.10).
 
     >>> normal_cdf(np.array([0.0, 1.96])).round(3)
     array([0.5  , 0.975])
@@ -142,6 +144,7 @@ def normal_cdf(x: Array) -> Array:
 
 def gelu(x: Array) -> Array:
     r"""$x\,\Phi(x)$: the exact Gaussian error linear unit. Hendrycks and Gimpel (2016), section 2.
+    Equation (networks.11).
 
     >>> gelu(np.array([0.0, 1.0, -1.0])).round(4)
     array([ 0.    ,  0.8413, -0.1587])
@@ -150,7 +153,7 @@ def gelu(x: Array) -> Array:
 
 
 def gelu_derivative(x: Array) -> Array:
-    r"""$\Phi(x) + x\,\varphi(x)$ with $\varphi$ the standard normal density.
+    r"""$\Phi(x) + x\,\varphi(x)$ with $\varphi$ the standard normal density. Equation (networks.12).
 
     >>> gelu_derivative(np.array([0.0, 1.0])).round(4)
     array([0.5   , 1.0833])
@@ -163,6 +166,7 @@ def gelu_tanh(x: Array) -> Array:
     r"""$\tfrac x2 \left(1 + \tanh\!\left[\sqrt{2/\pi}\,(x + 0.044715\,x^3)\right]\right)$.
 
     The approximation GPT-2 uses; at most 5e-4 away from ``gelu``. Hendrycks and Gimpel (2016), section 2.
+    Equation (networks.13).
 
     >>> gelu_tanh(np.array([0.0, 1.0, -1.0])).round(4)
     array([ 0.    ,  0.8412, -0.1588])
@@ -172,7 +176,7 @@ def gelu_tanh(x: Array) -> Array:
 
 def gelu_tanh_derivative(x: Array) -> Array:
     r"""$\tfrac12(1 + t) + \tfrac x2 (1 - t^2)\sqrt{2/\pi}\,(1 + 3\cdot0.044715\,x^2)$, $t$ the tanh in
-    ``gelu_tanh``.
+    ``gelu_tanh``. Equation (networks.14).
 
     >>> gelu_tanh_derivative(np.array([0.0, 1.0])).round(4)
     array([0.5  , 1.083])
@@ -185,7 +189,7 @@ def gelu_tanh_derivative(x: Array) -> Array:
 def swiglu(x: Array, gate: Array, up: Array, down: Array) -> Array:
     r"""$(\mathrm{SiLU}(xW_g) \odot xW_u)\,W_d$; x (N, D), gate and up (D, F), down (F, D) -> (N, D).
 
-    Shazeer (2020), "GLU variants improve Transformer", equation 6 (without biases).
+    Shazeer (2020), "GLU variants improve Transformer", equation 6 (without biases). Equation (networks.15).
 
     >>> one = np.array([[1.0]])
     >>> swiglu(one, gate=one, up=2 * one, down=one).round(4)
@@ -200,7 +204,7 @@ def swiglu_gradient(
     r"""With $a = xW_g,\ u = xW_u,\ h = gW_d^\top$:
     $da = h \odot u \odot \mathrm{SiLU}'(a),\ du = h \odot \mathrm{SiLU}(a)$.
 
-    Returns dx (N, D), d gate (D, F), d up (D, F), d down (F, D).
+    Returns dx (N, D), d gate (D, F), d up (D, F), d down (F, D). Equation (networks.16).
 
     >>> one = np.array([[1.0]])
     >>> [round(g.item(), 4) for g in swiglu_gradient(one, one, one, one, upstream=one)]
@@ -215,7 +219,7 @@ def softmax(x: Array) -> Array:
     r"""$p_i = e^{x_i} / \sum_j e^{x_j}$ along the last axis; the largest $x$ is taken off first: same result,
     no overflow.
 
-    Bridle (1990). An entry of -inf gets probability 0.
+    Bridle (1990). An entry of -inf gets probability 0. Equation (networks.17).
 
     >>> softmax(np.array([1.0, 2.0, 3.0])).round(4)
     array([0.09  , 0.2447, 0.6652])
@@ -227,6 +231,7 @@ def softmax(x: Array) -> Array:
 
 def softmax_gradient(x: Array, upstream: Array) -> Array:
     r"""$dx = p \odot (g - \sum_j g_j p_j)$: the Jacobian $\mathrm{diag}(p) - pp^\top$ applied to g.
+    Equation (networks.18).
 
     >>> softmax_gradient(np.array([0.0, 0.0]), np.array([1.0, 0.0]))
     array([ 0.25, -0.25])
@@ -237,7 +242,7 @@ def softmax_gradient(x: Array, upstream: Array) -> Array:
 
 
 def log_softmax(x: Array) -> Array:
-    r"""$\log p_i = x_i - \log \sum_j e^{x_j}$ along the last axis.
+    r"""$\log p_i = x_i - \log \sum_j e^{x_j}$ along the last axis. Equation (networks.19).
 
     >>> log_softmax(np.array([1.0, 2.0, 3.0])).round(4)
     array([-2.4076, -1.4076, -0.4076])
@@ -248,7 +253,7 @@ def log_softmax(x: Array) -> Array:
 
 
 def log_softmax_gradient(x: Array, upstream: Array) -> Array:
-    r"""$dx = g - p \sum_j g_j$.
+    r"""$dx = g - p \sum_j g_j$. Equation (networks.20).
 
     >>> log_softmax_gradient(np.array([0.0, 0.0]), np.array([1.0, 0.0]))
     array([ 0.5, -0.5])
@@ -259,7 +264,7 @@ def log_softmax_gradient(x: Array, upstream: Array) -> Array:
 
 def network_forward(x: Array, layers: Sequence[Layer], activation: Activation) -> list[Array]:
     r"""$z_l = a_{l-1}W_l + b_l,\ a_l = f(z_l)$, no activation after the last layer; returns
-    $[z_1, \dots, z_L]$.
+    $[z_1, \dots, z_L]$. Equation (networks.21).
 
     >>> layers = [(np.array([[1.0, -1.0]]), np.zeros(2)), (np.array([[2.0], [5.0]]), np.ones(1))]
     >>> network_forward(np.array([[3.0]]), layers, relu)
@@ -275,7 +280,7 @@ def network_backward(
     x: Array, layers: Sequence[Layer], activation: Activation, derivative: Activation, upstream: Array
 ) -> tuple[Array, list[Layer]]:
     r"""Back-propagation: $\delta_{l-1} = (\delta_l W_l^\top) \odot f'(z_{l-1})$; returns dx and (dW, db) of
-    every layer.
+    every layer. Equation (networks.22).
 
     >>> layers = [(np.array([[1.0, -1.0]]), np.zeros(2)), (np.array([[2.0], [5.0]]), np.ones(1))]
     >>> dx, gradients = network_backward(np.array([[3.0]]), layers, relu, relu_derivative, np.array([[1.0]]))

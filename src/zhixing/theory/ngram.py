@@ -21,7 +21,7 @@ Discounts = tuple[float, float, float]
 
 
 def count_ngrams(sequences: Iterable[Sequence[int]], order: int, separator: int) -> Counter[Ngram]:
-    """Return how often each n-gram of length 1 to ``order`` occurs.
+    """Return how often each n-gram of length 1 to ``order`` occurs. Equation (ngram.1).
 
     >>> counts = count_ngrams([[0, 1, 2, 1, 2, 0]], order=2, separator=0)
     >>> counts[1, 2], counts[2, 0], counts[0,], counts[0, 1]
@@ -41,7 +41,7 @@ def adjusted_counts(counts: Mapping[Ngram, int], order: int, separator: int) -> 
     """Return what Kneser-Ney counts: below ``order``, the different ids that occur before an n-gram.
 
     An n-gram that begins with the separator has nothing before it and keeps its occurrences; one that is met
-    only where a sequence begins counts once.
+    only where a sequence begins counts once. Equation (ngram.4).
 
     >>> counts = count_ngrams([[0, 1, 2, 1, 2, 0]], order=2, separator=0)
     >>> adjusted_counts(counts, order=2, separator=0)[1,]
@@ -56,13 +56,13 @@ def adjusted_counts(counts: Mapping[Ngram, int], order: int, separator: int) -> 
 
 
 def counts_of_counts(counts: Mapping[Ngram, int], length: int) -> NDArray[np.int64]:
-    """Return (n1, n2, n3, n4): how many n-grams of ``length`` are counted once, twice, ..."""
+    """Return (n1, n2, n3, n4): how many n-grams of ``length`` are counted once, twice, ... Equation (ngram.5)."""
     values = [count for ngram, count in counts.items() if len(ngram) == length]
     return np.array([values.count(c) for c in (1, 2, 3, 4)], np.int64)
 
 
 def single_discount(n: NDArray[np.int64]) -> Discounts:
-    """Return Ney's discount for every count, n1 / (n1 + 2 n2); one half where it is undefined.
+    """Return Ney's discount for every count, n1 / (n1 + 2 n2); one half where it is undefined. Equation (ngram.6).
 
     >>> single_discount(np.array([6, 2, 0, 0]))
     (0.6, 0.6, 0.6)
@@ -74,7 +74,7 @@ def single_discount(n: NDArray[np.int64]) -> Discounts:
 def modified_discounts(n: NDArray[np.int64]) -> Discounts:
     """Return D1, D2, D3+ (Chen and Goodman, equation 26).
 
-    Where one is undefined or not positive: Ney's; without n1 or n2: constants.
+    Where one is undefined or not positive: Ney's; without n1 or n2: constants. Equation (ngram.7).
 
 
     >>> modified_discounts(np.array([12, 6, 4, 2]))
@@ -98,7 +98,7 @@ class Smoothing:
     vocab_size: int
 
     def probability(self, word: int, context: Ngram) -> float:
-        """Return p(word | context) = (a - D(a)) / sum + gamma p(word | shorter context)."""
+        """Return p(word | context) = (a - D(a)) / sum + gamma p(word | shorter context). Equation (ngram.8)."""
         shorter = self.probability(word, context[1:]) if context else 1 / self.vocab_size
         followers = [self.counts.get((*context, v), 0) for v in range(self.vocab_size)]
         total = sum(followers)
@@ -113,7 +113,7 @@ class Smoothing:
 def kneser_ney(
     sequences: Iterable[Sequence[int]], order: int, separator: int, vocab_size: int, modified: bool = True
 ) -> Smoothing:
-    """Return interpolated Kneser-Ney, with three discounts per order or (``modified=False``) one.
+    """Return interpolated Kneser-Ney, with three discounts per order or (``modified=False``) one. Equation (ngram.8).
 
     >>> model = kneser_ney([[0, 1, 2, 1, 2, 0]], order=2, separator=0, vocab_size=4)
     >>> round(sum(model.probability(w, (1,)) for w in range(4)), 12)
@@ -126,7 +126,7 @@ def kneser_ney(
 
 
 def witten_bell(word: int, context: Ngram, counts: Mapping[Ngram, int], vocab_size: int) -> float:
-    """Return p(word | context) = (c + t p(word | shorter)) / (sum of c + t); t followers differ.
+    """Return p(word | context) = (c + t p(word | shorter)) / (sum of c + t); t followers differ. Equation (ngram.3).
 
     >>> counts = count_ngrams([[0, 1, 1, 2]], order=1, separator=0)
     >>> witten_bell(1, (), counts, vocab_size=4)
@@ -139,6 +139,6 @@ def witten_bell(word: int, context: Ngram, counts: Mapping[Ngram, int], vocab_si
 
 
 def maximum_likelihood(word: int, context: Ngram, counts: Mapping[Ngram, int], vocab_size: int) -> float:
-    """Return p(word | context) = c(context word) / sum of c(context v); 0 in an unknown context."""
+    """Return p(word | context) = c(context word) / sum of c(context v); 0 in an unknown context. Equation (ngram.2)."""
     total = sum(counts.get((*context, v), 0) for v in range(vocab_size))
     return counts.get((*context, word), 0) / total if total else 0.0

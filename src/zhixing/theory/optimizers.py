@@ -33,7 +33,7 @@ Express", listing 1."""
 
 
 def sgd(parameter: Array, gradient: Array, rate: float) -> Array:
-    r"""$\theta \leftarrow \theta - \eta g$. Robbins and Monro (1951).
+    r"""$\theta \leftarrow \theta - \eta g$. Robbins and Monro (1951). Equation (optimizers.1).
 
     >>> sgd(np.array([1.0]), np.array([0.5]), rate=0.1)
     array([0.95])
@@ -45,7 +45,7 @@ def momentum(
     parameter: Array, gradient: Array, velocity: Array, rate: float, decay: float = 0.9
 ) -> tuple[Array, Array]:
     r"""$v \leftarrow \mu v + g,\ \theta \leftarrow \theta - \eta v$. Polyak (1964); Sutskever et al. (2013),
-    section 2.
+    section 2. Equation (optimizers.2).
 
     >>> momentum(np.array([1.0]), np.array([0.5]), velocity=np.array([1.0]), rate=0.1)
     (array([0.86]), array([1.4]))
@@ -61,7 +61,7 @@ def nesterov(
     carry it.
 
     Nesterov (1983), in the form of Sutskever et al. (2013), section 2, with the gradient taken at $\theta$
-    itself.
+    itself. Equation (optimizers.3).
 
     >>> nesterov(np.array([1.0]), np.array([0.5]), velocity=np.array([1.0]), rate=0.1)
     (array([0.824]), array([1.4]))
@@ -75,7 +75,7 @@ def rmsprop(
 ) -> tuple[Array, Array]:
     r"""$s \leftarrow \rho s + (1-\rho)g^2,\ \theta \leftarrow \theta - \eta g/(\sqrt s + \varepsilon)$.
 
-    Tieleman and Hinton (2012), lecture 6e.
+    Tieleman and Hinton (2012), lecture 6e. Equation (optimizers.4).
 
     >>> rmsprop(np.array([1.0]), np.array([0.5]), square=np.array([0.0]), rate=0.1, decay=0.75)[0].round(6)
     array([0.8])
@@ -97,7 +97,7 @@ def adam(
     \theta \leftarrow \theta - \eta \frac{m/(1-\beta_1^t)}{\sqrt{v/(1-\beta_2^t)} + \varepsilon}$.
 
     The two divisors undo the pull of the zero start: m and v are averages of only t gradients. Kingma and Ba
-    (2015), algorithm 1.
+    (2015), algorithm 1. Equation (optimizers.5).
 
     >>> zeros = np.zeros(1)
     >>> parameter, state = adam(np.array([1.0]), np.array([0.5]), (zeros, zeros), step=1, rate=0.1)
@@ -113,7 +113,7 @@ def adam(
 
 def decoupled_decay(parameter: Array, rate: float, weight_decay: float) -> Array:
     r"""$\theta \leftarrow (1 - \eta\lambda)\theta$, apart from the gradient. Loshchilov and Hutter (2019),
-    algorithm 2, line 12.
+    algorithm 2, line 12. Equation (optimizers.6).
 
     >>> decoupled_decay(np.array([2.0]), rate=0.1, weight_decay=0.5)
     array([1.9])
@@ -132,7 +132,7 @@ def adamw(
     weight_decay: float = 0.01,
 ) -> tuple[Array, tuple[Array, Array]]:
     r"""Adam's step from the decayed parameter; the decay never enters m and v. Loshchilov and Hutter (2019),
-    algorithm 2.
+    algorithm 2. Equation (optimizers.7).
 
     >>> one, zeros = np.ones(1), np.zeros(1)
     >>> adamw(one, 0.5 * one, (zeros, zeros), step=1, rate=0.1, weight_decay=0.5)[0].round(6)
@@ -148,7 +148,7 @@ def newton_schulz(matrix: Array, schedule: Sequence[Coefficients], margin: float
 
     Only products, yet every singular value s becomes $as + bs^3 + cs^5$ and is driven to 1: the result is
     near $UV^\top$, the nearest matrix with orthonormal rows or columns. Jordan et al. (2024); Higham (2008),
-    chapter 8. M (R, C).
+    chapter 8. M (R, C). Equation (optimizers.8).
 
     >>> newton_schulz(np.array([[3.0, 0.0], [0.0, 4.0]]), [(1.875, -1.25, 0.375)] * 5).round(6)
     array([[1., 0.],
@@ -167,6 +167,7 @@ def polar_express_schedule(steps: int, safety: float = 1.01) -> list[Coefficient
 
     Dividing the argument by s leaves room for rounding, which could lift a singular value above the interval.
     Amsel et al. (2025), section 3.4 and listing 1. Used with ``newton_schulz(..., margin=1.01)``.
+    Equation (optimizers.9).
 
     >>> [tuple(round(c, 3) for c in p) for p in polar_express_schedule(2, safety=1.0)]
     [(8.287, -23.596, 17.3), (4.107, -2.948, 0.545)]
@@ -189,7 +190,7 @@ def muon(
     $\theta \leftarrow (1-\eta\lambda)\theta - \eta\,s\,\mathrm{NS}(\mu m + (1-\mu)g)$.
 
     $s = \sqrt{\max(1, R/C)}$ for a weight of R outputs and C inputs (R, C). Jordan et al. (2024), algorithm
-    2; it sums gradients instead of averaging them, but NS forgets the factor between the two.
+    2; it sums gradients instead of averaging them, but NS forgets the factor between the two. Equation (optimizers.10).
 
     >>> schedule = [(1.875, -1.25, 0.375)] * 6
     >>> zeros, gradient = np.zeros((2, 2)), np.diag([1.0, 3.0])
@@ -208,6 +209,7 @@ def clip_by_global_norm(gradients: Sequence[Array], limit: float) -> tuple[list[
     returns that norm.
 
     One factor for all: the direction is kept. Pascanu, Mikolov and Bengio (2013), algorithm 1.
+    Equation (optimizers.11).
 
     >>> clip_by_global_norm([np.array([3.0]), np.array([4.0])], limit=1.0)
     ([array([0.6]), array([0.8])], 5.0)
@@ -222,7 +224,7 @@ def accumulate(gradient_sums: Sequence[Array], token_counts: Sequence[int]) -> A
     $M_k$ tokens.
 
     Averaging the means $G_k/M_k$ instead would weigh tokens of short micro-batches more, unless all counts
-    are equal.
+    are equal. Equation (optimizers.12).
 
     >>> accumulate([np.array([2.0]), np.array([4.0])], token_counts=[1, 3])
     array([1.5])

@@ -16,7 +16,7 @@ Ids = NDArray[np.int64]
 
 def sinusoidal(positions: Ids, width: int, base: float = 10000.0) -> Array:
     r"""$PE_{p,2i} = \sin(p/b^{2i/D}),\ PE_{p,2i+1} = \cos(p/b^{2i/D})$; (T,) -> (T, D). Vaswani et al.
-    (2017), section 3.5.
+    (2017), section 3.5. Equation (positions.1).
 
     >>> sinusoidal(np.array([0, 1]), width=4).round(4)
     array([[0.    , 1.    , 0.    , 1.    ],
@@ -28,7 +28,7 @@ def sinusoidal(positions: Ids, width: int, base: float = 10000.0) -> Array:
 
 def learned(positions: Ids, table: Array) -> Array:
     r"""Row p of a table (P, D) that is trained like any weight; (T,) -> (T, D). Gehring et al. (2017),
-    section 3.1.
+    section 3.1. Equation (positions.2).
 
     >>> learned(np.array([1, 0]), table=np.array([[0.1, 0.2], [0.3, 0.4]]))
     array([[0.3, 0.4],
@@ -39,7 +39,7 @@ def learned(positions: Ids, table: Array) -> Array:
 
 def rotary_angles(positions: Ids, width: int, base: float = 10000.0) -> Array:
     r"""$p\,\theta_i$ with $\theta_i = b^{-2i/E},\ i = 0 \dots E/2-1$; (T,) -> (T, E/2). Su et al. (2021),
-    section 3.2.2.
+    section 3.2.2. Equation (positions.3).
 
     >>> rotary_angles(np.array([0, 2]), width=4)
     array([[0.  , 0.  ],
@@ -54,7 +54,7 @@ def rotary(x: Array, positions: Ids, base: float = 10000.0) -> Array:
 
     The product of a turned query and a turned key depends only on their distance. The pairs are the two
     *halves* of a head, as Llama's weights are stored; the paper pairs neighbours: the same map after
-    reordering the columns.
+    reordering the columns. Equation (positions.4).
 
     >>> rotary(np.array([[1.0, 0.0]]), np.array([1])).round(4)  # (cos 1, sin 1)
     array([[0.5403, 0.8415]])
@@ -68,7 +68,7 @@ def rotary(x: Array, positions: Ids, base: float = 10000.0) -> Array:
 def alibi_slopes(heads: int) -> Array:
     r"""$m_h = 2^{-8h/H},\ h = 1 \dots H$, for H a power of two; else those of the power below, then every
     other one of the power above. Press, Smith and Lewis (2022), section 3, and the authors' note in its
-    appendix.
+    appendix. Equation (positions.6).
 
     >>> alibi_slopes(4), len(alibi_slopes(6))
     (array([0.25      , 0.0625    , 0.015625  , 0.00390625]), 6)
@@ -81,6 +81,7 @@ def alibi_slopes(heads: int) -> Array:
 
 def alibi(queries: int, keys: int, heads: int) -> Array:
     r"""Bias $-m_h\,|t - s|$ on the scores, queries standing at the end of the keys; -> (H, T, S). Section 3.
+    Equation (positions.7).
 
     >>> alibi(2, 2, heads=1)[0] * 256 + 0.0
     array([[ 0., -1.],
@@ -94,7 +95,7 @@ def relative_bucket(distance: Ids, buckets: int = 32, farthest: int = 128, both_
     r"""Bucket of the distance $s - t$: one each up to half the buckets, then logarithmic up to ``farthest``.
 
     Raffel et al. (2020), section 2.1. ``both_ways``: half of the buckets for keys after the query; else those
-    share bucket 0.
+    share bucket 0. Equation (positions.8).
 
     >>> relative_bucket(np.array([0, -1, -8, -64, -500, 1, 8]))
     array([ 0,  1,  8, 14, 15, 17, 24])
@@ -110,7 +111,7 @@ def relative_bucket(distance: Ids, buckets: int = 32, farthest: int = 128, both_
 
 def relative_bias(queries: int, keys: int, table: Array, farthest: int = 128, both_ways: bool = True) -> Array:
     r"""A learned number per bucket of distance and head, added to the scores; table (buckets, H) ->
-    (H, T, S).
+    (H, T, S). Equation (positions.9).
 
     >>> table = np.arange(32.0)[:, None]
     >>> relative_bias(2, 2, table)[0]
@@ -126,6 +127,7 @@ def looking_back(offset: int, width: int, base: float = 10_000.0, pairs: int = 6
 
     With $q_i = e^{-\mathrm{i}\,o\,\theta_i}$ and $k_i = 1$ for the ``pairs`` fastest frequencies, the score of a key
     $d$ positions back is $\sum_i \cos((d - o)\,\theta_i)$: it follows from Su et al. (2021), equation 16.
+    Equation (positions.5).
 
     >>> query, key = looking_back(2, width=16)
     >>> scores = [rotary(query[None], np.array([9]))[0] @ rotary(key[None], np.array([9 - d]))[0] for d in range(5)]

@@ -41,7 +41,7 @@ CellGradient = Callable[[Array, Array, Weights, Array], tuple[Array, Array, Weig
 
 
 def rnn_cell(x: Array, state: Array, weights: Weights) -> Array:
-    r"""$h_t = \tanh(x_t W + b + h_{t-1} U + c)$; x (N, I), h (N, D) -> (N, D). Elman (1990).
+    r"""$h_t = \tanh(x_t W + b + h_{t-1} U + c)$; x (N, I), h (N, D) -> (N, D). Elman (1990). Equation (recurrent.1).
 
     >>> half = Weights(np.array([[0.5]]), np.array([[0.5]]), np.zeros(1), np.zeros(1))
     >>> rnn_cell(np.array([[1.0]]), np.array([[1.0]]), half).round(4)  # tanh 1
@@ -52,7 +52,7 @@ def rnn_cell(x: Array, state: Array, weights: Weights) -> Array:
 
 def rnn_cell_gradient(x: Array, state: Array, weights: Weights, upstream: Array) -> tuple[Array, Array, Weights]:
     r"""With $\delta = g \odot (1 - h_t^2)$: $dx = \delta W^\top,\ dh_{t-1} = \delta U^\top,\ dW = x^\top\delta,\
-    dU = h_{t-1}^\top\delta,\ db = dc = \sum_n\delta_n$.
+    dU = h_{t-1}^\top\delta,\ db = dc = \sum_n\delta_n$. Equation (recurrent.2).
 
     >>> half = Weights(np.array([[0.5]]), np.array([[0.5]]), np.zeros(1), np.zeros(1))
     >>> dx, dh, _ = rnn_cell_gradient(np.array([[1.0]]), np.array([[1.0]]), half, upstream=np.array([[1.0]]))
@@ -68,7 +68,7 @@ def lstm_cell(x: Array, state: Array, memory: Array, weights: Weights) -> tuple[
     i, f, g, o; then $m_t = f \odot m_{t-1} + i \odot g$ and $h_t = o \odot \tanh(m_t)$.
 
     x (N, I), h (N, D), memory m (N, D) -> the new h, m. Hochreiter and Schmidhuber (1997), equations 7-9 and 12; Gers
-    et al. (2000), equation 6.
+    et al. (2000), equation 6. Equation (recurrent.3).
 
     >>> zero = Weights(np.zeros((1, 4)), np.zeros((1, 4)), np.array([0.0, 9.0, 0.0, 9.0]), np.zeros(4))
     >>> h, m = lstm_cell(np.zeros((1, 1)), np.zeros((1, 1)), np.array([[1.0]]), zero)
@@ -87,7 +87,7 @@ def lstm_cell_gradient(
     $dm_{t-1} = \mu \odot f$: no matrix, no squashing, which is why gradients last.
 
     Then $di = \mu g\, i(1-i),\ df = \mu\, m_{t-1} f(1-f),\ dg = \mu\, i(1-g^2),\ do = dh_t \tanh(m_t)\, o(1-o)$ before
-    the gates, and on through the maps. Returns dx, dh, dm, dweights.
+    the gates, and on through the maps. Returns dx, dh, dm, dweights. Equation (recurrent.4).
 
     >>> zero = Weights(np.zeros((1, 4)), np.zeros((1, 4)), np.array([0.0, 9.0, 0.0, 0.0]), np.zeros(4))
     >>> one, none = np.ones((1, 1)), np.zeros((1, 1))
@@ -109,7 +109,7 @@ def gru_cell(x: Array, state: Array, weights: Weights) -> Array:
     $n = \tanh(xW_n + b_n + r \odot (hU_n + c_n))$; then $h_t = z \odot h_{t-1} + (1 - z) \odot n$.
 
     Order r, z, n; x (N, I), h (N, D) -> (N, D). Cho et al. (2014), equations 5-8; Chung et al. (2014) exchange z and
-    1 - z.
+    1 - z. Equation (recurrent.5).
 
     >>> zero = Weights(np.zeros((1, 3)), np.zeros((1, 3)), np.array([0.0, 0.0, np.arctanh(0.5)]), np.zeros(3))
     >>> gru_cell(np.zeros((1, 1)), np.array([[1.0]]), zero)  # halfway between the state 1 and the candidate 0.5
@@ -124,6 +124,7 @@ def gru_cell_gradient(x: Array, state: Array, weights: Weights, upstream: Array)
     $\zeta = g(h - n) z(1-z)$ the update gate.
 
     $[\rho, \zeta, \nu]$ goes through W, $[\rho, \zeta, \nu r]$ through U, and $g \odot z$ straight to $h_{t-1}$.
+    Equation (recurrent.6).
 
     >>> zero = Weights(np.zeros((1, 3)), np.zeros((1, 3)), np.zeros(3), np.zeros(3))
     >>> one = np.ones((1, 1))
@@ -141,7 +142,7 @@ def gru_cell_gradient(x: Array, state: Array, weights: Weights, upstream: Array)
 
 
 def rnn(x: Array, state: Array, weights: Weights) -> Array:
-    r"""$h_1 \dots h_T$ of ``rnn_cell``; x (T, N, I), h_0 (N, D) -> (T, N, D).
+    r"""$h_1 \dots h_T$ of ``rnn_cell``; x (T, N, I), h_0 (N, D) -> (T, N, D). Equation (recurrent.7).
 
     >>> half = Weights(np.array([[0.5]]), np.array([[0.5]]), np.zeros(1), np.zeros(1))
     >>> rnn(np.array([[[1.0]], [[0.0]]]), np.zeros((1, 1)), half).ravel().round(4)  # tanh 0.5, tanh of half of that
@@ -154,7 +155,7 @@ def rnn_gradient(x: Array, state: Array, weights: Weights, upstream: Array) -> t
     r"""Back-propagation through time: $dh_t$ is what the loss says there, plus what step t + 1 hands back; the same
     weights served every step, so their gradients add up.
 
-    upstream (T, N, D) -> dx (T, N, I), dh_0 (N, D), dweights. Werbos (1990), section III.
+    upstream (T, N, D) -> dx (T, N, I), dh_0 (N, D), dweights. Werbos (1990), section III. Equation (recurrent.8).
 
     >>> half = Weights(np.array([[0.5]]), np.array([[0.5]]), np.zeros(1), np.zeros(1))
     >>> only_last = np.array([[[0.0]], [[1.0]]])
@@ -166,7 +167,7 @@ def rnn_gradient(x: Array, state: Array, weights: Weights, upstream: Array) -> t
 
 
 def gru(x: Array, state: Array, weights: Weights) -> Array:
-    r"""$h_1 \dots h_T$ of ``gru_cell``; x (T, N, I), h_0 (N, D) -> (T, N, D).
+    r"""$h_1 \dots h_T$ of ``gru_cell``; x (T, N, I), h_0 (N, D) -> (T, N, D). Equation (recurrent.7).
 
     >>> zero = Weights(np.zeros((1, 3)), np.zeros((1, 3)), np.zeros(3), np.zeros(3))
     >>> gru(np.zeros((2, 1, 1)), np.ones((1, 1)), zero).ravel()  # halfway to 0, twice
@@ -176,7 +177,7 @@ def gru(x: Array, state: Array, weights: Weights) -> Array:
 
 
 def gru_gradient(x: Array, state: Array, weights: Weights, upstream: Array) -> tuple[Array, Array, Weights]:
-    r"""Back-propagation through time, as ``rnn_gradient``.
+    r"""Back-propagation through time, as ``rnn_gradient``. Equation (recurrent.8).
 
     >>> zero = Weights(np.zeros((1, 3)), np.zeros((1, 3)), np.zeros(3), np.zeros(3))
     >>> gru_gradient(np.zeros((2, 1, 1)), np.zeros((1, 1)), zero, np.array([[[0.0]], [[1.0]]]))[1]
@@ -187,6 +188,7 @@ def gru_gradient(x: Array, state: Array, weights: Weights, upstream: Array) -> t
 
 def lstm(x: Array, state: Array, memory: Array, weights: Weights) -> tuple[Array, Array]:
     r"""$h_1 \dots h_T$ and $m_1 \dots m_T$ of ``lstm_cell``; x (T, N, I), h_0, m_0 (N, D) -> twice (T, N, D).
+    Equation (recurrent.7).
 
     >>> zero = Weights(np.zeros((1, 4)), np.zeros((1, 4)), np.zeros(4), np.zeros(4))
     >>> lstm(np.zeros((2, 1, 1)), np.zeros((1, 1)), np.ones((1, 1)), zero)[1].ravel()  # half is forgotten, twice
@@ -204,7 +206,7 @@ def lstm_gradient(
     x: Array, state: Array, memory: Array, weights: Weights, upstream: Array
 ) -> tuple[Array, Array, Array, Weights]:
     r"""Back-propagation through time along both paths, state and memory; upstream (T, N, D), of the states, -> dx
-    (T, N, I), dh_0, dm_0 (N, D), dweights.
+    (T, N, I), dh_0, dm_0 (N, D), dweights. Equation (recurrent.8).
 
     >>> open_ = Weights(np.zeros((1, 4)), np.zeros((1, 4)), np.array([0.0, 99.0, 0.0, 99.0]), np.zeros(4))
     >>> only_last = np.zeros((100, 1, 1)); only_last[-1] = 1.0

@@ -15,6 +15,7 @@ def dropout(x: Array, kept: Mask, rate: float) -> Array:
     dropout).
 
     Srivastava et al. (2014), section 4. The gradient is the same function applied to the upstream gradient.
+    Equation (regularisation.1).
 
     >>> dropout(np.array([1.0, 2.0]), kept=np.array([True, False]), rate=0.5)
     array([2., 0.])
@@ -23,7 +24,7 @@ def dropout(x: Array, kept: Mask, rate: float) -> Array:
 
 
 def l1_penalty(parameter: Array, strength: float) -> float:
-    r"""$\lambda \sum_i |\theta_i|$. Tibshirani (1996), equation 1.
+    r"""$\lambda \sum_i |\theta_i|$. Tibshirani (1996), equation 1. Equation (regularisation.2).
 
     >>> l1_penalty(np.array([1.0, -2.0]), strength=0.5)
     1.5
@@ -33,6 +34,7 @@ def l1_penalty(parameter: Array, strength: float) -> float:
 
 def l1_gradient(parameter: Array, strength: float) -> Array:
     r"""$\lambda\,\mathrm{sign}(\theta)$, 0 at 0: the same pull on every weight, so small ones reach zero.
+    Equation (regularisation.3).
 
     >>> l1_gradient(np.array([1.0, -2.0, 0.0]), strength=0.5)
     array([ 0.5, -0.5,  0. ])
@@ -42,6 +44,7 @@ def l1_gradient(parameter: Array, strength: float) -> Array:
 
 def l2_penalty(parameter: Array, strength: float) -> float:
     r"""$\frac\lambda2 \sum_i \theta_i^2$. Hoerl and Kennard (1970); Krogh and Hertz (1992), equation 4.
+    Equation (regularisation.4).
 
     >>> l2_penalty(np.array([1.0, -2.0]), strength=0.5)
     1.25
@@ -51,7 +54,7 @@ def l2_penalty(parameter: Array, strength: float) -> float:
 
 def l2_gradient(parameter: Array, strength: float) -> Array:
     r"""$\lambda\theta$, added to the loss's gradient. Under SGD it equals decoupled decay; under Adam it does
-    not.
+    not. Equation (regularisation.5).
 
     >>> l2_gradient(np.array([1.0, -2.0]), strength=0.5)
     array([ 0.5, -1. ])

@@ -35,6 +35,7 @@ class Alignment(NamedTuple):
 
 def additive_scores(query: Array, annotations: Array, alignment: Alignment) -> Array:
     r"""$e_j = v_a^\top \tanh(s W_a + h_j U_a)$; s (N, Q), h (N, S, K) -> (N, S). Bahdanau et al. (2015), A.1.2.
+    Equation (sequence_to_sequence.1).
 
     >>> one = Alignment(np.array([[1.0]]), np.array([[1.0]]), np.array([2.0]))
     >>> additive_scores(np.array([[0.5]]), np.array([[[0.5], [-0.5]]]), one).round(4)  # 2 tanh 1, 2 tanh 0
@@ -45,6 +46,7 @@ def additive_scores(query: Array, annotations: Array, alignment: Alignment) -> A
 
 def multiplicative_scores(query: Array, annotations: Array, weight: Array) -> Array:
     r"""$e_j = s\,W_a\,h_j^\top$; s (N, Q), h (N, S, K), W (Q, K) -> (N, S). Luong et al. (2015), equation 8.
+    Equation (sequence_to_sequence.2).
 
     >>> multiplicative_scores(np.array([[2.0]]), np.array([[[3.0], [-1.0]]]), np.array([[0.5]]))
     array([[ 3., -1.]])
@@ -54,7 +56,7 @@ def multiplicative_scores(query: Array, annotations: Array, weight: Array) -> Ar
 
 def attend(scores: Array, annotations: Array, mask: Mask | None = None) -> tuple[Array, Array]:
     r"""$\alpha = \mathrm{softmax}(e)$, $c = \sum_j \alpha_j h_j$; e (N, S), h (N, S, K) -> c (N, K), alpha (N, S).
-    Bahdanau et al. (2015), equations 5-6.
+    Bahdanau et al. (2015), equations 5-6. Equation (sequence_to_sequence.3).
 
     >>> context, weights = attend(np.log([[1.0, 3.0]]), np.array([[[0.0], [4.0]]]))
     >>> weights, context
@@ -68,6 +70,7 @@ def additive_attention(
     query: Array, annotations: Array, alignment: Alignment, mask: Mask | None = None
 ) -> tuple[Array, Array]:
     r"""The context c (N, K) by additive scores, and the weights (N, S): a soft alignment.
+    Equation (sequence_to_sequence.3).
 
     >>> one = Alignment(np.array([[1.0]]), np.array([[0.0]]), np.array([1.0]))
     >>> additive_attention(np.ones((1, 1)), np.array([[[2.0], [4.0]]]), one)[0]  # equal scores: the mean
@@ -83,7 +86,7 @@ def additive_attention_gradient(
     $ds = \sum_j \delta_j W_a^\top$, $dh_j = \alpha_j g + \delta_j U_a^\top$, $dW_a = s^\top \sum_j \delta_j$,
     $dU_a = \sum_j h_j^\top \delta_j$, $dv_a = \sum_j \epsilon_j u_j$.
 
-    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dalignment.
+    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dalignment. Equation (sequence_to_sequence.4).
 
     >>> one = Alignment(np.array([[1.0]]), np.array([[1.0]]), np.array([1.0]))
     >>> grown = additive_attention_gradient(np.ones((1, 1)), np.array([[[7.0]]]), one, None, np.ones((1, 1)))
@@ -104,7 +107,7 @@ def additive_attention_gradient(
 def multiplicative_attention(
     query: Array, annotations: Array, weight: Array, mask: Mask | None = None
 ) -> tuple[Array, Array]:
-    r"""The context c (N, K) by multiplicative scores, and the weights (N, S).
+    r"""The context c (N, K) by multiplicative scores, and the weights (N, S). Equation (sequence_to_sequence.3).
 
     >>> context, weights = multiplicative_attention(np.zeros((1, 1)), np.array([[[2.0], [4.0]]]), np.ones((1, 1)))
     >>> context, weights
@@ -119,7 +122,7 @@ def multiplicative_attention_gradient(
     r"""With $\epsilon = dL/de$ and $a = \sum_j \epsilon_j h_j$: $ds = a W_a^\top$, $dW_a = s^\top a$,
     $dh_j = \alpha_j g + \epsilon_j\, s W_a$.
 
-    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dW (Q, K).
+    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dW (Q, K). Equation (sequence_to_sequence.5).
 
     >>> two = np.array([[[0.0], [2.0]]])
     >>> multiplicative_attention_gradient(np.zeros((1, 1)), two, np.ones((1, 1)), None, np.ones((1, 1)))[0]
@@ -139,7 +142,7 @@ def additive_decoder_step(
     s_{i-1})$.
 
     token y (N, I), state s (N, Q), weights of a GRU that reads (N, I + K) -> s_i (N, Q), the attention weights (N, S).
-    Bahdanau et al. (2015), section 3.1 and A.1.1.
+    Bahdanau et al. (2015), section 3.1 and A.1.1. Equation (sequence_to_sequence.6).
 
     >>> none = Weights(np.zeros((2, 3)), np.zeros((1, 3)), np.zeros(3), np.zeros(3))
     >>> look = Alignment(np.ones((1, 1)), np.ones((1, 1)), np.ones(1))
@@ -158,7 +161,7 @@ def multiplicative_decoder_step(
     step.
 
     state (N, Q), combine W_c (K + Q, Q) -> (N, Q), the attention weights (N, S). Luong et al. (2015), equation 5 and
-    section 3.3.
+    section 3.3. Equation (sequence_to_sequence.7).
 
     >>> state, source = np.array([[1.0]]), np.array([[[0.5], [0.5]]])
     >>> multiplicative_decoder_step(state, source, np.ones((1, 1)), np.array([[2.0], [0.0]]))[0].round(4)  # tanh 1

@@ -110,7 +110,7 @@ def encode_by_union(word: str, ranks: Mapping[str, int]) -> list[str]:
 
 
 def wordpiece_symbols(word: str) -> tuple[str, ...]:
-    """Return the characters of ``word``, all but the first marked as continuing.
+    """Return the characters of ``word``, all but the first marked as continuing. Equation (tokenization.6).
 
     >>> wordpiece_symbols("low")
     ('l', '##o', '##w')
@@ -123,6 +123,7 @@ def wordpiece_scores(words: Mapping[tuple[str, ...], int]) -> dict[Pair, float]:
 
     Joining the pair of the highest score raises the likelihood of the text under a unigram model the most per
     occurrence (Schuster & Nakajima 2012, section 3): not the frequent pair, but the one whose parts are rare apart.
+    Equation (tokenization.7).
 
     >>> words = {("a", "b"): 1, ("a", "c"): 6, ("d", "c"): 6}
     >>> {pair: round(score, 4) for pair, score in wordpiece_scores(words).items()}
@@ -138,7 +139,7 @@ def wordpiece_scores(words: Mapping[tuple[str, ...], int]) -> dict[Pair, float]:
 def learn_wordpieces(word_counts: Mapping[str, int], number: int) -> list[str]:
     """Return the vocabulary: all symbols in sorted order, then at most ``number`` pieces in the order they were joined.
 
-    Of pairs with equal scores the more frequent wins, then the first in alphabetical order.
+    Of pairs with equal scores the more frequent wins, then the first in alphabetical order. Equation (tokenization.8).
 
     >>> learn_wordpieces({"hug": 10, "pug": 5, "pun": 12, "bun": 4, "hugs": 5}, 2)
     ['##g', '##n', '##s', '##u', 'b', 'h', 'p', '##gs', 'pu']
@@ -163,6 +164,7 @@ def encode_wordpiece(word: str, vocabulary: Collection[str], unknown: str = "[UN
     """Return the pieces of ``word``: again and again the longest that fits what is left; or one ``unknown``.
 
     Greedy longest match first, as in BERT (Devlin et al. 2019, section 4.1; Song et al. 2021, section 3).
+    Equation (tokenization.9).
 
     >>> encode_wordpiece("hugs", {"h", "hu", "##g", "##gs", "##s"})
     ['hu', '##gs']
@@ -186,6 +188,7 @@ def seed_pieces(word_counts: Mapping[str, int], longest: int = 8) -> dict[str, f
     """Return every substring of at most ``longest`` characters with its share of all occurrences.
 
     What the unigram model begins with: far too many pieces (Kudo 2018, section 3.2, step 1).
+    Equation (tokenization.10).
 
     >>> {piece: round(p, 3) for piece, p in seed_pieces({"aab": 1}, longest=2).items()}
     {'a': 0.4, 'aa': 0.2, 'ab': 0.2, 'b': 0.2}
@@ -202,6 +205,7 @@ def unigram_sums(word: str, probabilities: Mapping[str, float]) -> list[float]:
     """Return α_i = Σ_{j<i} α_j p(w_j…w_i), the probability of the first i characters, all ways of cutting summed.
 
     α_0 = 1; the last is p(word) = Σ over segmentations of Π p(piece) (Kudo 2018, equations 6 and 7).
+    Equation (tokenization.11).
 
     >>> [round(sum_, 3) for sum_ in unigram_sums("ab", {"a": 0.5, "b": 0.3, "ab": 0.2})]
     [1.0, 0.5, 0.35]
@@ -214,6 +218,7 @@ def unigram_sums(word: str, probabilities: Mapping[str, float]) -> list[float]:
 
 def unigram_log_likelihood(word_counts: Mapping[str, int], probabilities: Mapping[str, float]) -> float:
     """Return L = Σ_w n(w) log p(w), in nats; minus infinity where a word cannot be cut. Kudo 2018, section 3.2.
+    Equation (tokenization.12).
 
     >>> round(unigram_log_likelihood({"ab": 2}, {"a": 0.5, "b": 0.3, "ab": 0.2}), 4)  # 2 log 0.35
     -2.0996
@@ -225,7 +230,7 @@ def unigram_log_likelihood(word_counts: Mapping[str, int], probabilities: Mappin
 def unigram_expected_counts(word_counts: Mapping[str, int], probabilities: Mapping[str, float]) -> dict[str, float]:
     """Return how often each piece is expected, over all ways of cutting: Σ_w n(w) α_i p(piece) β_j / p(w).
 
-    The E step; β is α from the word's end.
+    The E step; β is α from the word's end. Equation (tokenization.13).
 
     >>> counts = unigram_expected_counts({"ab": 7}, {"a": 0.5, "b": 0.3, "ab": 0.2})
     >>> {piece: round(count, 4) for piece, count in counts.items()}  # "a b" has 0.15 of 0.35
@@ -244,6 +249,7 @@ def unigram_expected_counts(word_counts: Mapping[str, int], probabilities: Mappi
 
 def unigram_em_step(word_counts: Mapping[str, int], probabilities: Mapping[str, float]) -> dict[str, float]:
     """Return p(piece) = expected count / sum of them: L never falls. Kudo 2018, section 3.2, step 2a.
+    Equation (tokenization.14).
 
     >>> step = unigram_em_step({"ab": 7}, {"a": 0.5, "b": 0.3, "ab": 0.2})
     >>> {piece: round(p, 4) for piece, p in step.items()}
@@ -255,6 +261,7 @@ def unigram_em_step(word_counts: Mapping[str, int], probabilities: Mapping[str, 
 
 def encode_unigram(word: str, probabilities: Mapping[str, float]) -> list[str]:
     """Return the most probable way of cutting ``word`` (Viterbi; Kudo 2018, equation 8); of equals the first found.
+    Equation (tokenization.15).
 
     >>> encode_unigram("abab", {"a": 0.4, "b": 0.3, "ab": 0.2, "aba": 0.1})
     ['ab', 'ab']
@@ -278,6 +285,7 @@ def pruning_loss(word_counts: Mapping[str, int], probabilities: Mapping[str, flo
     """Return by how many nats L falls when ``piece`` goes and the others share what it had: L(p) - L(p / (1 - p_x)).
 
     Kudo 2018, section 3.2, step 2b. Below 0 for a piece that is in the way, infinite for one nothing replaces.
+    Equation (tokenization.16).
 
     >>> round(pruning_loss({"ab": 1}, {"a": 0.5, "b": 0.3, "ab": 0.2}, "ab"), 4)  # log 0.35 - log(0.15 / 0.64)
     0.401
@@ -290,7 +298,7 @@ def pruning_loss(word_counts: Mapping[str, int], probabilities: Mapping[str, flo
 def prune(word_counts: Mapping[str, int], probabilities: Mapping[str, float], number: int) -> dict[str, float]:
     """Return the ``number`` pieces with the largest losses, and every single character, renormalised.
 
-    Single characters stay so that every word can be cut. Kudo 2018, section 3.2, step 2c.
+    Single characters stay so that every word can be cut. Kudo 2018, section 3.2, step 2c. Equation (tokenization.17).
 
     >>> prune({"ab": 9, "ba": 1}, {"a": 0.25, "b": 0.125, "ab": 0.125, "ba": 0.5}, number=3)
     {'a': 0.5, 'b': 0.25, 'ab': 0.25}

@@ -59,7 +59,7 @@ def gpt2_block(x: Array, block: Gpt2Block, heads: int, mask: Mask) -> Array:
     r"""$x \leftarrow x + \mathrm{Attention}(\mathrm{LN}(x))$, then
     $x \leftarrow x + \mathrm{GELU}(\mathrm{LN}(x)W_1)W_2$; (T, D) -> (T, D).
 
-    The norms stand before each sub-layer, not after it. Radford et al. (2019), section 2.3.
+    The norms stand before each sub-layer, not after it. Radford et al. (2019), section 2.3. Equation (transformer.1).
 
     >>> norm, zero = (np.ones(2), np.zeros(2)), (np.zeros((2, 2)), np.zeros(2))
     >>> query_key_value, down = (np.zeros((2, 6)), np.zeros(6)), (np.zeros((2, 2)), np.ones(2))
@@ -88,6 +88,7 @@ def llama_block(
     ``heads`` is (H, G); queries and keys are turned by their positions. Touvron et al. (2023a), section 2.2;
     (2023b), section 2.2. With ``head_norms`` they are normalised first, so that no product of a query and a
     key is larger than the gains allow: Henry et al. (2020), section 3; the layout is then Qwen3's.
+    Equation (transformer.2).
 
     >>> one, zero = np.ones(2), np.zeros((2, 2))
     >>> block = LlamaBlock(one, Projections(zero, zero, np.eye(2), np.eye(2)), one, zero, zero, zero)
@@ -110,7 +111,7 @@ def gpt2_logits(
     r"""$\mathrm{LN}(\mathrm{blocks}(E_{w} + P_{0:T}))\,E^\top$, the embedding (V, D) used at both ends; ids
     (T,) -> (T, V).
 
-    Radford et al. (2018), equation 2; the tie is Press and Wolf (2017).
+    Radford et al. (2018), equation 2; the tie is Press and Wolf (2017). Equation (transformer.3).
 
     >>> norm = (np.ones(2), np.zeros(2))
     >>> gpt2_logits(np.array([0]), np.eye(2), np.zeros((4, 2)), [], norm, heads=1).round(3)
@@ -134,7 +135,7 @@ def llama_logits(
     epsilon: float = 1e-5,
 ) -> Array:
     r"""$\mathrm{RMS}(\mathrm{blocks}(E_{w}))\,U$; embedding (V, D), unembedding (D, V), ids (T,) -> (T, V).
-    Touvron et al. (2023a).
+    Touvron et al. (2023a). Equation (transformer.4).
 
     >>> eye = np.eye(2)
     >>> llama_logits(np.array([0]), eye, [], np.ones(2), eye, (1, 1), epsilon=0.0).round(3)

@@ -23,6 +23,7 @@ def bigram_table(counts: Floats, discount: float) -> Floats:
     impossible.
 
     ``counts``: (V, V), row ``v`` counts what follows ``v``; a row without counts becomes ``p``.
+    Equation (warm_start.1).
 
     >>> table = bigram_table(np.array([[0.0, 3.0], [1.0, 1.0]]), discount=0.5)
     >>> table.round(4).tolist()
@@ -41,6 +42,7 @@ def bigram_fit_loss(embedding: Floats, head: Floats, table: Floats, share: Float
     """Return ``-Σ_v share(v) Σ_w table(v, w) log softmax(head · norm(embedding_v))_w``, in nats.
 
     ``embedding``: (N, D) rows of the contexts; ``head``: (V, D); ``table``: (N, V); ``share``: (N,), sums to one.
+    Equation (warm_start.2).
 
     >>> zero = np.zeros((2, 4))
     >>> float(bigram_fit_loss(np.ones((2, 4)), zero, np.full((2, 2), 0.5), np.full(2, 0.5), 1e-6).round(4))
@@ -57,6 +59,7 @@ def whitening(x: Floats, share: Floats, ridge: float) -> tuple[Floats, Floats]:
     """Return the mean ``m = Σ s_v x_v`` and ``(C + r tr(C)/D I)^(-1/2)`` with ``C = Σ s_v (x_v - m)(x_v - m)ᵀ``.
 
     ``x``: (N, D); ``share``: (N,), sums to one. Rows ``(x - m) W`` have covariance close to the identity.
+    Equation (warm_start.3).
 
     >>> mean, whitener = whitening(np.array([[2.0, 0.0], [-2.0, 0.0], [0.0, 1.0], [0.0, -1.0]]), np.full(4, 0.25), 0.0)
     >>> mean.tolist(), whitener.round(4).tolist()
@@ -71,7 +74,7 @@ def whitening(x: Floats, share: Floats, ridge: float) -> tuple[Floats, Floats]:
 def copy_map(read: Floats, wanted: Floats, share: Floats, ridge: float) -> Floats:
     """Return ``M = (Zᵀ S Z + r I)^(-1) Zᵀ S Y``: ridge regression from what a head reads to what it should write.
 
-    ``read`` Z: (N, E); ``wanted`` Y: (N, D); ``share``: (N,), the diagonal of S.
+    ``read`` Z: (N, E); ``wanted`` Y: (N, D); ``share``: (N,), the diagonal of S. Equation (warm_start.4).
 
     >>> copy_map(np.eye(2), np.array([[3.0], [1.0]]), np.array([0.5, 0.5]), 0.0).tolist()
     [[3.0], [1.0]]
