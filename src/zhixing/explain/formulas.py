@@ -6,12 +6,13 @@ name and not an operator, ``\sim`` is not the tilde of the keyboard, bars of a n
 
 from __future__ import annotations
 
+import re
 from functools import lru_cache
 from itertools import pairwise
 from xml.etree import ElementTree
 
 from latex2mathml.converter import convert
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 Element = ElementTree.Element
 
@@ -32,7 +33,7 @@ def tree(latex: str, *, block: bool = False) -> Element:
 @lru_cache(maxsize=2048)
 def _tree(latex: str, block: bool) -> Element:
     try:
-        root = ElementTree.fromstring(convert(latex, display="block" if block else "inline"))
+        root = ElementTree.fromstring(convert(_escaped(latex), display="block" if block else "inline"))
     except Exception as error:  # the library raises a class of its own for each fault
         raise ValueError(f"not a formula: {latex!r}: {type(error).__name__} {error}") from error
     for element in root.iter():
@@ -46,6 +47,11 @@ def _tree(latex: str, block: bool) -> Element:
         if element.tag not in (*_SCRIPTED, "mfrac", "mroot"):
             _set_apart(element)
     return root
+
+
+def _escaped(latex: str) -> str:
+    """Escape the words in a formula, which the library copies into the markup as they are."""
+    return re.sub(r"(?<=\\text\{)[^{}]*", lambda words: str(escape(words.group())), latex)
 
 
 def mathml(latex: str, *, block: bool = False) -> Markup:
@@ -119,7 +125,7 @@ def is_function(element: Element) -> bool:
 
 
 def _opens(element: Element) -> bool:
-    if element.tag == "mrow" and len(element):
+    if element.tag in ("mrow", *_SCRIPTED) and len(element):
         return _opens(element[0])
     return element.tag == "mo" and (element.text or "") in tuple("([{|‖⟨⌊⌈")
 
