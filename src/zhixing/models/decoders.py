@@ -5,8 +5,8 @@ Our tensor names and theirs are related by the tables in ``interop``; a model fo
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,33 @@ DecoderSettings = gpt2.GPT2Settings | llama.LlamaSettings | recurrent.RecurrentS
 Decoder = gpt2.GPT2 | llama.Llama | recurrent.Recurrent
 
 
+class Exchange(Protocol):
+    """What a module of ``interop`` offers for its family."""
+
+    def table(self, settings: Any) -> tuple[Rule, ...]:
+        """Return how our tensor names and theirs are related."""
+
+    def prepare(self, tensors: Mapping[str, Any], settings: Any) -> dict[str, Any]:
+        """Return their tensors without what may be there and says nothing."""
+
+    def to_config(self, settings: Any, separator_id: int) -> dict[str, Any]:
+        """Return ``config.json``."""
+
+    def from_config(self, config: Mapping[str, Any]) -> Any:
+        """Return the settings that a ``config.json`` describes."""
+
+
+FAMILIES: dict[str, tuple[Callable[[Any], Decoder], Exchange]] = {
+    "gpt2": (gpt2.GPT2, gpt2_exchange),
+    "llama": (llama.Llama, llama_exchange),
+    "recurrent": (recurrent.Recurrent, recurrent_exchange),
+}
+"""Family → the class of its module, and its exchange with the Hugging Face layout."""
+
+
 def build_decoder(settings: DecoderSettings) -> Decoder:
     """Return a new model with random weights (drawn from torch's global generator)."""
-    if isinstance(settings, recurrent.RecurrentSettings):
-        return recurrent.Recurrent(settings)
-    return gpt2.GPT2(settings) if isinstance(settings, gpt2.GPT2Settings) else llama.Llama(settings)
+    return FAMILIES[settings.family][0](settings)
 
 
 def parameter_count(settings: DecoderSettings) -> int:
@@ -39,11 +61,7 @@ def parameter_count(settings: DecoderSettings) -> int:
 
 def to_config(settings: DecoderSettings, separator_id: int) -> dict[str, Any]:
     """Return the Hugging Face ``config.json``."""
-    if isinstance(settings, gpt2.GPT2Settings):
-        return gpt2_exchange.to_config(settings, separator_id)
-    if isinstance(settings, recurrent.RecurrentSettings):
-        return recurrent_exchange.to_config(settings, separator_id)
-    return llama_exchange.to_config(settings, separator_id)
+    return _exchange(settings).to_config(settings, separator_id)
 
 
 def from_config(family: str, config: Mapping[str, Any]) -> DecoderSettings:
@@ -52,15 +70,14 @@ def from_config(family: str, config: Mapping[str, Any]) -> DecoderSettings:
     Raises:
         ModelFolderError: a field is of the wrong type, or asks for what the family cannot do.
     """
-    if family == "recurrent":
-        return recurrent_exchange.from_config(config)
-    return gpt2_exchange.from_config(config) if family == "gpt2" else llama_exchange.from_config(config)
+    settings: DecoderSettings = FAMILIES[family][1].from_config(config)
+    return settings
 
 
 def export_tensors(module: nn.Module, settings: DecoderSettings) -> dict[str, Tensor]:
     """Return the weights under the Hugging Face names."""
     ours = {name: tensor.detach() for name, tensor in module.state_dict().items()}
-    return to_theirs(_table(settings), settings.layers, ours)
+    return to_theirs(_exchange(settings).table(settings), settings.layers, ours)
 
 
 def restore_decoder(settings: DecoderSettings, tensors: Mapping[str, Tensor], where: str) -> Decoder:
@@ -91,13 +108,9 @@ def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[
     Raises:
         ModelFolderError: names are missing or too many, or a shape is wrong: all are listed.
     """
-    if isinstance(settings, gpt2.GPT2Settings):
-        prepared = gpt2_exchange.prepare(tensors)
-    elif isinstance(settings, recurrent.RecurrentSettings):
-        prepared = dict(tensors)
-    else:
-        prepared = llama_exchange.prepare(tensors, tied=settings.tied)
-    table, new = _table(settings), next(module.parameters()).is_meta
+    exchange = _exchange(settings)
+    prepared = exchange.prepare(tensors, settings)
+    table, new = exchange.table(settings), next(module.parameters()).is_meta
     shapes = {name: tensor.to("meta") for name, tensor in module.state_dict().items()}
     check_tensor_names(tensor_shapes(to_theirs(table, settings.layers, shapes)), tensor_shapes(prepared), where)
     ours = to_ours(table, settings.layers, prepared)
@@ -105,9 +118,5 @@ def load_tensors(module: nn.Module, settings: DecoderSettings, tensors: Mapping[
     module.load_state_dict(weights, assign=new)
 
 
-def _table(settings: DecoderSettings) -> tuple[Rule, ...]:
-    if isinstance(settings, gpt2.GPT2Settings):
-        return gpt2_exchange.table(settings)
-    if isinstance(settings, recurrent.RecurrentSettings):
-        return recurrent_exchange.table(settings)
-    return llama_exchange.table(settings)
+def _exchange(settings: DecoderSettings) -> Exchange:
+    return FAMILIES[settings.family][1]

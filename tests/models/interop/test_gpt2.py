@@ -53,13 +53,13 @@ def test_older_files():
     """Without the prefix, with the causal masks as buffers, with the tied head stored too."""
     tensors = {"wte.weight": 1, "h.0.attn.bias": 2, "h.0.attn.masked_bias": 3, "h.0.attn.c_attn.bias": 4}
     expected = {"transformer.wte.weight": 1, "transformer.h.0.attn.c_attn.bias": 4}
-    assert prepare(tensors) == expected
-    assert prepare({f"transformer.{name}": value for name, value in tensors.items()}) == expected
-    assert prepare({**expected, "lm_head.weight": 5}) == expected
+    assert prepare(tensors, GPT2Settings()) == expected
+    assert prepare({f"transformer.{name}": value for name, value in tensors.items()}, GPT2Settings()) == expected
+    assert prepare({**expected, "lm_head.weight": 5}, GPT2Settings()) == expected
 
 
 def test_a_name_that_stands_there_twice_is_kept_to_be_refused():
-    assert "wte.weight" in prepare({"transformer.wte.weight": 1, "wte.weight": 2})
+    assert "wte.weight" in prepare({"transformer.wte.weight": 1, "wte.weight": 2}, GPT2Settings())
 
 
 def test_no_two_rules_know_one_name():

@@ -107,5 +107,5 @@ def test_impossible_numbers(field, value):
 
 def test_older_files_and_tied_heads():
     tensors = {"model.layers.0.self_attn.rotary_emb.inv_freq": 1, "lm_head.weight": 2, "model.norm.weight": 3}
-    assert prepare(tensors, tied=False) == {"lm_head.weight": 2, "model.norm.weight": 3}
-    assert prepare(tensors, tied=True) == {"model.norm.weight": 3}
+    assert prepare(tensors, LlamaSettings(tied=False)) == {"lm_head.weight": 2, "model.norm.weight": 3}
+    assert prepare(tensors, LlamaSettings(tied=True)) == {"model.norm.weight": 3}

@@ -34,7 +34,7 @@ def table(settings: GPT2Settings) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def prepare(tensors: Mapping[str, Any]) -> dict[str, Any]:
+def prepare(tensors: Mapping[str, Any], settings: GPT2Settings) -> dict[str, Any]:
     """Return a foreign file's tensors as ``table`` has them: older files hold masks and lack the prefix."""
     prefix = "" if any(name.startswith("transformer.") for name in tensors) else "transformer."
     return {

@@ -41,12 +41,12 @@ def table(settings: LlamaSettings) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
-def prepare(tensors: Mapping[str, Any], *, tied: bool) -> dict[str, Any]:
+def prepare(tensors: Mapping[str, Any], settings: LlamaSettings) -> dict[str, Any]:
     """Return a foreign file's tensors as ``table`` has them: no tied head, no rotary tables of old files."""
     return {
         name: tensor
         for name, tensor in tensors.items()
-        if not name.endswith("rotary_emb.inv_freq") and not (tied and name == "lm_head.weight")
+        if not name.endswith("rotary_emb.inv_freq") and not (settings.tied and name == "lm_head.weight")
     }
 
 

@@ -27,6 +27,11 @@ def table(settings: RecurrentSettings) -> tuple[Rule, ...]:
     return tuple(rules)
 
 
+def prepare(tensors: Mapping[str, Any], settings: RecurrentSettings) -> dict[str, Any]:
+    """Return the tensors as they are: nothing more is stored."""
+    return dict(tensors)
+
+
 def to_config(settings: RecurrentSettings, separator_id: int) -> dict[str, Any]:
     """Return the ``config.json`` of a recurrent model."""
     return {
