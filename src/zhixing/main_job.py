@@ -69,7 +69,7 @@ def gpt_recipe(text: Sequence[str] = (), minutes: float = 5.0, seed: int = 0) ->
         training=TrainingSettings(
             minutes=minutes,
             batch_windows=4,
-            optimizer=OptimizerSettings(matrix_learning_rate=0.006, learning_rate=0.016),
+            optimizer=OptimizerSettings(matrix_learning_rate=0.006, learning_rate=0.03),
         ),
     )
 
