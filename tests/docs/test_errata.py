@@ -13,19 +13,7 @@ from zhixing.theory import attention, losses, measures, networks, optimizers, re
 
 PAGES = [Path(__file__).parents[2] / "docs" / "theory" / f"errata{language}.md" for language in ("", ".zh")]
 EYE = np.eye(2)
-TOPICS_TO_COME = {
-    "adam",
-    "attention",
-    "back-propagation",
-    "binary-cross-entropy",
-    "causal-language-modelling",
-    "causal-mask",
-    "masked-language-modelling",
-    "multi-head-attention",
-    "neuron",
-    "perplexity",
-    "rnn",
-}
+TOPICS_TO_COME = {"masked-language-modelling", "rnn"}
 
 
 def log_odds(probability):

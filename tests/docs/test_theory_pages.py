@@ -102,6 +102,18 @@ def test_page_names_where_it_lives(family):
         assert f"({family}{language}.md)" in table
 
 
+@pytest.mark.parametrize("family", PAGES)
+@pytest.mark.parametrize("language", ["", ".zh"])
+def test_topics_named_exist_and_are_of_the_family(family, language):
+    from zhixing.explain.topics import topics
+
+    listed = re.search(r"`zhixing explain NAME`(?::|：)(.*?)(?=\n- )", page(family, language), re.DOTALL)
+    named = re.findall(r"`([\w-]+)`", listed[1]) if listed else []
+    known = topics()
+    assert [name for name in named if name not in known or known[name].family != family] == []
+    assert bool(named) == bool(listed)
+
+
 def test_no_page_without_theory():
     known = {f"{family}{language}.md" for family in PAGES for language in ("", ".zh")}
     assert {path.name for path in FOLDER.glob("*.md")} == known | {"README.md", "errata.md", "errata.zh.md"}
