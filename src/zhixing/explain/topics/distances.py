@@ -86,7 +86,9 @@ def _alibi_picture(inputs: AlibiInputs) -> HeatMap:
 class RelativeInputs(Settings):
     """Buckets of distances, and the number learned for each."""
 
-    distances: tuple[int, ...] = setting((0, -1, -2, -5, -40, 1, 3), "key's place minus query's", "键位置减查询位置")
+    distances: tuple[int, ...] = setting(
+        (0, -1, -2, -5, -40, 1, 3), "key's place minus query's", "键位置减查询位置", min_length=1
+    )
     buckets: int = setting(
         8, "buckets, a multiple of 4 if both ways", "桶数；双向时须为 4 的倍数", ge=4, le=64, multiple_of=2
     )

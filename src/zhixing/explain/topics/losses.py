@@ -133,7 +133,7 @@ def cross_entropy() -> Topic[CrossEntropyInputs]:
         symbols={
             "x_n": tr("scores of row n; x is (N, V)", "第 n 行的得分；x 形状为 (N, V)"),
             "y_n": tr("number of the right class; y is (N,)", "正确类别的编号；y 形状为 (N,)"),
-            "p_n": tr("softmax of x_n", "x_n 的 softmax"),
+            "p_n": tr("softmax of xₙ", "xₙ 的 softmax"),
             "L": tr("mean loss, nats", "平均损失，单位奈特"),
         },
         inputs=CrossEntropyInputs,

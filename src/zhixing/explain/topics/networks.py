@@ -310,9 +310,9 @@ def back_propagation() -> Topic[BackPropagationInputs]:
             r"\frac{\partial L}{\partial W_l} = a_{l-1}^\top \delta_l",
         ),
         symbols={
-            "a_l": tr("output of layer l; a_0 is the example, (1, I)", "第 l 层的输出；a_0 为样本，(1, I)"),
+            "a_l": tr("output of layer l; a₀ is the example, (1, I)", "第 l 层的输出；a₀ 为样本，(1, I)"),
             "W_l": tr("weights of layer l, (inputs, outputs)", "第 l 层权重，（输入, 输出）"),
-            r"\delta_l": tr("gradient of the loss by z_l, same shape as z_l", "损失对 z_l 的梯度，形状同 z_l"),
+            r"\delta_l": tr("gradient of the loss by zₗ, same shape as zₗ", "损失对 zₗ 的梯度，形状同 zₗ"),
             "L": tr("squared error of output and target, a number", "输出与目标的平方误差，一个数"),
         },
         inputs=BackPropagationInputs,
@@ -372,8 +372,8 @@ def _back_propagation_picture(inputs: BackPropagationInputs) -> Tree:
     _, ((first, delta), _) = theory.network_backward(x, layers, f, derivative, upstream)
     units = tuple(
         Tree(
-            f"h{j + 1}: z = {z[0, j]:.4g}, ∂L/∂z = {delta[j]:.4g}",
-            tuple(Tree(f"x{i + 1} = {x[0, i]:.4g}, ∂L/∂w = {first[i, j]:.4g}") for i in range(x.shape[1])),
+            f"h{j + 1}: z = {z[0, j]:.4g}, ∂L/∂z = {delta[j] + 0.0:.4g}",
+            tuple(Tree(f"x{i + 1} = {x[0, i]:.4g}, ∂L/∂w = {first[i, j] + 0.0:.4g}") for i in range(x.shape[1])),
         )
         for j in range(z.shape[1])
     )

@@ -103,7 +103,9 @@ class LearnedInputs(Settings):
         ((0.1, 0.2), (0.3, -0.1), (0.0, 0.5)), "vectors (P, D)", "各位置的向量 (P, D)", min_length=1
     )
     positions: tuple[int, ...] = setting((0, 1, 2), "places of the tokens", "各词元的位置", min_length=1)
-    embedding: Vector = setting((1.0, 1.0), "the tokens' vector, the same for all (D,)", "各词元相同的向量 (D,)")
+    embedding: Vector = setting(
+        (1.0, 1.0), "the tokens' vector, the same for all (D,)", "各词元相同的向量 (D,)", min_length=1
+    )
 
     @model_validator(mode="after")
     def _inside_the_table(self) -> Self:
@@ -173,8 +175,8 @@ def _learned_example(inputs: LearnedInputs) -> Iterator[Step]:
 class RotaryInputs(Settings):
     """A query and a key, and where they stand."""
 
-    query: Vector = setting((1.0, 0.0), "query (E,), E even", "查询 (E,)，E 为偶数", min_length=2)
-    key: Vector = setting((1.0, 0.0), "key (E,)", "键 (E,)", min_length=2)
+    query: Vector = setting((1.0, 1.0, 0.0, 0.0), "query (E,), E even", "查询 (E,)，E 为偶数", min_length=2)
+    key: Vector = setting((1.0, 1.0, 0.0, 0.0), "key (E,)", "键 (E,)", min_length=2)
     query_position: int = setting(3, "place of the query", "查询的位置", ge=0)
     key_position: int = setting(1, "place of the key", "键的位置", ge=0)
     shift: int = setting(10, "how far both are moved along", "两者一同平移的距离", ge=0)
