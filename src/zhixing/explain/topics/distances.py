@@ -52,7 +52,7 @@ def alibi() -> Topic[AlibiInputs]:
         picture=_alibi_picture,
         pitfalls=(
             tr(
-                "The formula for the slopes holds for powers of two; other head counts borrow every other slope of the next one.",
+                "The slopes' formula holds for powers of two; other counts borrow every other slope of the next.",
                 "斜率公式只适用于二的幂；其他头数须从下一个二的幂隔一取一。",
             ),
             tr(
@@ -120,7 +120,7 @@ def relative_positions() -> Topic[RelativeInputs]:
         idea=(
             tr("How much should distance matter? Let the data say.", "距离有多重要？让数据来说。"),
             tr(
-                "Sort distances into buckets, exact when near and ever coarser when far, and learn one number per bucket.",
+                "Sort distances into buckets, exact when near, ever coarser when far; learn one number per bucket.",
                 "把距离分桶：近处逐一，远处渐粗；每桶学一个数。",
             ),
             tr(
@@ -130,7 +130,8 @@ def relative_positions() -> Topic[RelativeInputs]:
         ),
         formula=(
             r"S_{h,t,s} = q_t \cdot k_s + B_{\operatorname{bucket}(s - t),\,h}",
-            r"\operatorname{bucket}(d) = \min(n - 1, \lfloor e + (n - e) \frac{\log(d/e)}{\log(f/e)} \rfloor),\quad d \ge e = \frac{n}{2}",
+            r"\operatorname{bucket}(d) = \min(n - 1, \lfloor e + (n - e) \frac{\log(d/e)}{\log(f/e)} \rfloor)",
+            r"e = \frac{n}{2},\quad d \ge e",
         ),
         symbols={
             "B": tr("learned table, (buckets, H)", "学得的表，（桶数, H）"),

@@ -55,7 +55,7 @@ def layer_norm() -> Topic[LayerNormInputs]:
                 "深层网络中激活值的大小逐层漂移，训练变得不稳。",
             ),
             tr(
-                "Give each token's vector mean 0 and variance 1, then let a learned gain and shift restore what is needed.",
+                "Give each token's vector mean 0 and variance 1; a learned gain and shift restore what is needed.",
                 "将每个词元的向量化为均值 0、方差 1，再由学得的增益与平移恢复所需。",
             ),
             tr(

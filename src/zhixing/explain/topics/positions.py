@@ -61,7 +61,7 @@ def sinusoidal_positions() -> Topic[SinusoidalInputs]:
         picture=_sinusoidal_picture,
         pitfalls=(
             tr(
-                "Sines and cosines alternate here; some programs put all sines first. The columns must match the weights.",
+                "Sines and cosines alternate here; some programs put all sines first. Columns must match the weights.",
                 "此处正弦与余弦交替排列；有的程序先排全部正弦。列序须与权重一致。",
             ),
             tr(
@@ -126,7 +126,7 @@ def learned_positions() -> Topic[LearnedInputs]:
         idea=(
             tr("Why design a pattern for places, if it can be learned?", "位置的图样若能学得，何必设计？"),
             tr(
-                "Keep a table with one vector per place, add the row to the token's vector, and train it like any weight.",
+                "Keep a table with one vector per place, add it to the token's vector, and train it like any weight.",
                 "设一张表，每个位置一个向量，与词元向量相加，如一般权重那样训练。",
             ),
             tr(
@@ -225,8 +225,8 @@ def rotary_positions() -> Topic[RotaryInputs]:
         picture=_rotary_picture,
         pitfalls=(
             tr(
-                "The paper pairs neighbours, Llama's weights pair the two halves: mixing them gives a fluent wrong model.",
-                "论文配对相邻的列，Llama 的权重配对前后两半：混用会得到流利而错误的模型。",
+                "The paper pairs neighbours, Llama's weights pair the two halves: mixing them ruins the model.",
+                "论文配对相邻的列，Llama 的权重配对前后两半：混用便毁了模型。",
             ),
             tr("Values are never turned.", "值从不旋转。"),
             tr(

@@ -62,7 +62,7 @@ def transformer_block() -> Topic[BlockInputs]:
                 "语言模型须在词与词之间传递信息，又须在每个词内加工信息。",
             ),
             tr(
-                "A block does one after the other: attention moves, a feed-forward layer works, and both add to the input.",
+                "A block does one after the other: attention moves, a feed-forward layer works, both add to the input.",
                 "一个块先后完成两者：注意力负责传递，前馈层负责加工，结果都加回输入。",
             ),
             tr(
@@ -194,7 +194,7 @@ def gpt_2() -> Topic[Gpt2Inputs]:
         idea=(
             tr("How do the parts make a model that writes?", "这些部件如何组成能写作的模型？"),
             tr(
-                "Token and place vectors are added, pass through blocks, are normalised, and meet the embeddings again.",
+                "Token and place vectors are added, pass blocks, are normalised, and meet the embeddings again.",
                 "词元与位置向量相加，经过若干块，归一化，再与词嵌入相乘。",
             ),
             tr(
@@ -226,7 +226,7 @@ def gpt_2() -> Topic[Gpt2Inputs]:
                 "共用的表只计一次：参数量为 1.24 亿而非 1.63 亿。",
             ),
             tr(
-                "Projections that end in the residual stream start smaller, by the root of 2 L, or its variance grows with depth.",
+                "Projections into the residual stream start smaller by the root of 2 L, or its variance grows.",
                 "通向残差流的投影初值须再除以 √(2L)，否则方差随深度增大。",
             ),
         ),
@@ -261,9 +261,9 @@ def _gpt2_example(inputs: Gpt2Inputs) -> Iterator[Step]:
     says = tr("products with the embeddings, softmax", "与词嵌入相乘，取 softmax")
     yield Step(says, p, "p", inputs.text, inputs.vocabulary)
     d, block = inputs.width, 12 * inputs.width**2 + 13 * inputs.width
-    yield Step(tr("the real model: weights of a block", "真实模型：一个块的权重数"), float(block), "12 D^2 + 13 D")
+    yield Step(tr("the real model: weights of a block", "真实模型：一个块的权重数"), f"{block:,}", "12 D^2 + 13 D")
     total = (inputs.vocab_size + inputs.context) * d + inputs.layers * block + 2 * d
-    yield Step(tr("of the whole", "整个模型的权重数"), float(total), r"V D + P D + L (12 D^2 + 13 D) + 2 D")
+    yield Step(tr("of the whole", "整个模型的权重数"), f"{total:,}", r"V D + P D + L (12 D^2 + 13 D) + 2 D")
 
 
 def _gpt2_picture(inputs: Gpt2Inputs) -> HeatMap:
@@ -325,7 +325,7 @@ def llama() -> Topic[LlamaInputs]:
         picture=_llama_picture,
         pitfalls=(
             tr(
-                "Input and output tables are separate in the large models and shared in the small ones: read the config.",
+                "Input and output tables are apart in the large models, shared in the small ones: read the config.",
                 "大模型的输入、输出表分开，小模型的共用：须看配置。",
             ),
             tr(
@@ -360,26 +360,28 @@ def _llama_example(inputs: LlamaInputs) -> Iterator[Step]:
         tr("last norm, output table, softmax", "末归一化、输出表、softmax"), p, "p", inputs.text, inputs.vocabulary
     )
     parts = _llama_parts(inputs)
-    says = tr("the real model: weights of a block", "真实模型：一个块的权重数")
-    yield Step(says, np.array(list(parts.values())), columns=list(parts))
+    says = tr("the real model: weights of a block, millions", "真实模型：一个块的权重数，百万")
+    yield Step(says, np.array(list(parts.values())) / 1e6, columns=list(parts))
     total = 2 * inputs.vocab_size * inputs.width + inputs.layers * sum(parts.values()) + inputs.width
-    yield Step(tr("of the whole", "整个模型的权重数"), float(total), r"2 V D + L (\ldots) + D")
+    yield Step(tr("of the whole", "整个模型的权重数"), f"{total:,}", r"2 V D + L (\ldots) + D")
 
 
-def _llama_parts(inputs: LlamaInputs) -> dict[str, float]:
+def _llama_parts(inputs: LlamaInputs) -> dict[str, int]:
     d, (h, g) = inputs.width, inputs.heads
     return {
-        tr("queries, output", "查询与输出"): 2.0 * d * d,
-        tr("keys, values", "键与值"): 2.0 * d * d * g / h,
-        tr("feed-forward", "前馈"): 3.0 * d * inputs.hidden,
-        tr("norms", "归一化"): 2.0 * d,
+        tr("queries, output", "查询与输出"): 2 * d * d,
+        tr("keys, values", "键与值"): 2 * d * d * g // h,
+        tr("feed-forward", "前馈"): 3 * d * inputs.hidden,
+        tr("norms", "归一化"): 2 * d,
     }
 
 
 def _llama_picture(inputs: LlamaInputs) -> Bars:
     parts = _llama_parts(inputs)
     title = tr("where a block's weights are", "一个块的权重分布")
-    return Bars(title, list(parts), {tr("weights", "权重数"): np.array(list(parts.values()))})
+    return Bars(
+        title, list(parts), {tr("weights", "权重数"): np.array(list(parts.values())) / 1e6}, tr("millions", "百万")
+    )
 
 
 TOPICS: tuple[Callable[[], Topic[Any]], ...] = (transformer_block, gpt_2, llama)
