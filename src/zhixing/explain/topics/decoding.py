@@ -172,7 +172,7 @@ def top_k() -> Topic[TopKInputs]:
                 "第 k 位并列时应全部保留，否则结果取决于词表的顺序。",
             ),
         ),
-        papers=("Fan, Lewis & Dauphin 2018, Hierarchical neural story generation, section 5.4",),
+        papers=("Fan, Lewis & Dauphin 2018, Hierarchical neural story generation",),
         theory=(theory.top_k, theory.renormalise),
         practice=("zhixing.generation.filters:top_k",),
         related=("top-p", "min-p", "temperature"),

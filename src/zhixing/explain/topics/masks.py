@@ -167,7 +167,7 @@ def document_mask() -> Topic[DocumentMaskInputs]:
                 "编号相同的两篇在掩码看来是同一篇，即使其间隔着别的文档。",
             ),
         ),
-        papers=("Krell et al. 2021, Efficient sequence packing without cross-contamination, section 3.2",),
+        papers=("Krell et al. 2021, Efficient sequence packing without cross-contamination",),
         theory=(theory.document_mask, theory.causal_mask),
         practice=("zhixing.nn.attention:document_mask", "zhixing.data.windows:TokenWindows"),
         related=("causal-mask",),

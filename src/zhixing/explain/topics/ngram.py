@@ -209,7 +209,7 @@ def witten_bell() -> Topic[NgramInputs]:
                 "从未见过的前文无可混合：全部交给更短者，不可去算 0/0。",
             ),
         ),
-        papers=("Witten & Bell 1991, The zero-frequency problem, method C", f"{CHEN}, section 2.6"),
+        papers=("Witten & Bell 1991, The zero-frequency problem, method C", f"{CHEN}, section 2.5"),
         theory=(theory.witten_bell, theory.count_ngrams),
         related=("n-gram", "kneser-ney"),
     )

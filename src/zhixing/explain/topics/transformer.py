@@ -299,7 +299,7 @@ def llama() -> Topic[LlamaInputs]:
         family="transformer",
         title=tr("Llama", "Llama"),
         idea=(
-            tr("What did five years of practice change in GPT-2's layout?", "五年的实践对 GPT-2 的结构改了什么？"),
+            tr("What did four years of practice change in GPT-2's layout?", "四年的实践对 GPT-2 的结构改了什么？"),
             tr(
                 "RMS norm for layer norm, rotary for learned positions, SwiGLU for GELU, shared keys, and no biases.",
                 "RMSNorm 代层归一化，旋转位置代可学习位置，SwiGLU 代 GELU，键值共享，去掉偏置。",
