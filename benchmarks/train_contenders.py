@@ -53,7 +53,7 @@ def ours(job: SimpleNamespace, train: Windows, held_out: Windows) -> dict[str, f
     from zhixing.models.gpt2 import GPT2Settings
     from zhixing.models.llama import LlamaSettings
     from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
-    from zhixing.pretraining.neural import flops_per_token
+    from zhixing.pretraining.cost import flops_per_token
     from zhixing.training.loop import Hooks, Progress, Task, run
     from zhixing.training.machine import probe
     from zhixing.training.optimizers import Optimizer, OptimizerSettings

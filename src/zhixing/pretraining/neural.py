@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from zhixing.config import differences, digest, to_yaml
 from zhixing.data.settings import isolates
@@ -27,12 +26,12 @@ from zhixing.models.decoders import (
     parameter_count,
     to_config,
 )
-from zhixing.models.gpt2 import GPT2Settings
-from zhixing.models.llama import Llama, LlamaSettings
+from zhixing.models.llama import Llama
 from zhixing.models.load import load
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.save import companion_files, neural_files
-from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
+from zhixing.pretraining.cost import flops_per_token
+from zhixing.pretraining.objectives import causal
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.warm_start import count_pairs, warm_start
@@ -69,6 +68,8 @@ class NeuralRun:
         self._initialised = False
         keep = recipe.training.keep_checkpoints
         self.checkpoints = checkpoints or Checkpoints(folder / "training_state", keep=keep)
+        self.pretraining = causal(machine.device)
+        self.windows = self._windows()
         self.task = self._task()
 
     def initialise_from(self, path: Path) -> None:
@@ -195,31 +196,33 @@ class NeuralRun:
         """Return the mean loss (nats per token) on a fixed set of held-out windows."""
         length, isolate = self.settings.context_length, self._isolate
         windows = TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
+        questions, forward = self.pretraining.questions(windows), self.pretraining.with_loss(self.decoder)
         count = min(self.recipe.training.validation_windows, windows.windows_per_epoch)
         size = self.recipe.training.batch_windows
         total = weight = 0.0
         with torch.no_grad(), self.machine.autocast():
             for start in range(0, count, size):
-                batch = windows.batch(start, min(size, count - start))
-                total += float(self.task.objective.loss(DecoderWithLoss(self.decoder), batch).total)
+                batch = questions.batch(start, min(size, count - start))
+                total += float(self.task.objective.loss(forward, batch).total)
                 weight += self.task.objective.weight(batch)
         return {"validation_loss": total / weight}
 
-    def _task(self) -> Task:
-        shards = self.ids.prepared.train
-        data, context = self.recipe.data, self.settings.context_length
+    def _windows(self) -> TokenWindows:
+        shards, data, context = self.ids.prepared.train, self.recipe.data, self.settings.context_length
         self._isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
-        windows = TokenWindows(shards, context, self.recipe.seed, data.shuffle, self._isolate)
-        forward: nn.Module = DecoderWithLoss(self.decoder)
+        return TokenWindows(shards, context, self.recipe.seed, data.shuffle, self._isolate)
+
+    def _task(self) -> Task:
+        forward = self.pretraining.with_loss(self.decoder)
         if self.machine.compiled:
             forward = torch.compile(forward)  # type: ignore[assignment]
         return Task(
             model=self.decoder,
             forward=forward,
-            objective=CausalLM(self.machine.device),
-            source=windows,
+            objective=self.pretraining.objective,
+            source=self.pretraining.questions(self.windows),
             optimizer=Optimizer(self.decoder, self.recipe.training.optimizer),
-            windows_per_epoch=windows.windows_per_epoch,
+            windows_per_epoch=self.windows.windows_per_epoch,
             flops_per_token=flops_per_token(self.settings),
         )
 
@@ -230,10 +233,8 @@ class NeuralRun:
         if not wanted or self.state.step or self._initialised or not isinstance(decoder, Llama):
             return
         begin = time.perf_counter()
-        source = self.task.source
-        assert isinstance(source, TokenWindows)
         self.state.counted = max(1, round(settings.share * self._windows_in_budget()))
-        counts = count_pairs(source.seen_ids(0, self.state.counted), decoder.settings.vocab_size or 0)
+        counts = count_pairs(self.windows.seen_ids(0, self.state.counted), decoder.settings.vocab_size or 0)
         minutes = self.recipe.training.minutes
         limit = None if minutes is None else WARM_START_SHARE * 60 * minutes
         warm_start(decoder, counts, settings, limit)
@@ -315,25 +316,9 @@ def accepted_changes(saved: Mapping[str, Any], now: Mapping[str, Any], allow_cha
     )
 
 
-def flops_per_token(settings: DecoderSettings) -> float:
-    """Return the floating-point operations of forward and backward for one token of a full window.
-
-    Six per weight of every matrix product (Kaplan et al. 2020, section 2.1), and the causal half of
-    attention's products.
-    """
-    shape = settings.replace(vocab_size=settings.vocab_size or 2)
-    embeddings = (shape.vocab_size or 0) * shape.width
-    if isinstance(shape, GPT2Settings):
-        positions, tied, inner = shape.context_length * shape.width, True, shape.width
-    else:
-        positions, tied, inner = 0, shape.tied, shape.heads * shape.per_head
-    products = parameter_count(shape) - positions - (0 if tied else embeddings)
-    return 6.0 * products + 6.0 * shape.layers * shape.context_length * inner
-
-
-def _sized(recipe: Recipe, vocab_size: int) -> LlamaSettings | GPT2Settings:
+def _sized(recipe: Recipe, vocab_size: int) -> DecoderSettings:
     settings = recipe.model
-    assert isinstance(settings, LlamaSettings | GPT2Settings)
+    assert isinstance(settings, DecoderSettings)
     if settings.vocab_size is None:
         return settings.replace(vocab_size=vocab_size)
     if settings.vocab_size < vocab_size:

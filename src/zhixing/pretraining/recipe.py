@@ -15,13 +15,15 @@ from zhixing.models.hmm import HmmSettings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
+from zhixing.models.recurrent import RecurrentSettings
 from zhixing.pretraining.induction import plan_copying
 from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
 
 ModelSettings = Annotated[
-    LlamaSettings | GPT2Settings | NgramSettings | HmmSettings | MixtureSettings, Field(discriminator="family")
+    LlamaSettings | GPT2Settings | RecurrentSettings | NgramSettings | HmmSettings | MixtureSettings,
+    Field(discriminator="family"),
 ]
 
 

@@ -1,0 +1,29 @@
+"""What training costs: floating-point operations per token, by family."""
+
+from __future__ import annotations
+
+from zhixing.models.decoders import DecoderSettings, parameter_count
+from zhixing.models.gpt2 import GPT2Settings
+from zhixing.models.llama import LlamaSettings
+
+
+def flops_per_token(settings: DecoderSettings) -> float:
+    """Return the floating-point operations of forward and backward for one token of a full window.
+
+    Six per weight of every matrix product (Kaplan et al. 2020, section 2.1), and the causal half of
+    attention's products.
+    """
+    shape = settings.replace(vocab_size=settings.vocab_size or 2)
+    tied = isinstance(shape, GPT2Settings) or shape.tied
+    looked_up = 0 if tied else (shape.vocab_size or 0) * shape.width
+    if isinstance(shape, GPT2Settings):
+        looked_up += shape.context_length * shape.width
+    products = parameter_count(shape) - looked_up
+    return 6.0 * products + 6.0 * shape.layers * shape.context_length * _attention_width(shape)
+
+
+def _attention_width(settings: DecoderSettings) -> int:
+    """Return the summed width of the heads; 0 for a family without attention."""
+    if isinstance(settings, LlamaSettings):
+        return settings.heads * settings.per_head
+    return settings.width if isinstance(settings, GPT2Settings) else 0
