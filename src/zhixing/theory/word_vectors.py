@@ -60,12 +60,13 @@ def negative_sampling_loss(hidden: Array, output: Array, noise: Array) -> float:
     r"""$-\log\sigma(u_o^\top h) - \sum_{k=1}^{K} \log\sigma(-u_k^\top h)$. Mikolov et al. (b), equation 4.
 
     ``hidden`` (D,) predicts, ``output`` (D,) is the right word's vector, ``noise`` (K, D) the drawn words'.
+    $-\log\sigma(x) = \log(e^0 + e^{-x})$, which ``logaddexp`` computes without overflow.
     Equation (word_vectors.4).
 
     >>> round(negative_sampling_loss(np.array([1.0]), np.array([0.0]), np.array([[0.0], [0.0]])), 4)  # 3 log 2
     2.0794
     """
-    return float(np.log1p(np.exp(-output @ hidden)) + np.log1p(np.exp(noise @ hidden)).sum())
+    return float(np.logaddexp(0, -output @ hidden) + np.logaddexp(0, noise @ hidden).sum())
 
 
 def negative_sampling_gradient(hidden: Array, output: Array, noise: Array) -> tuple[Array, Array, Array]:
@@ -167,7 +168,7 @@ def hierarchical_softmax_loss(hidden: Array, nodes: Array, bits: Ids) -> float:
     >>> round(hierarchical_softmax_loss(np.array([1.0]), np.array([[np.log(3.0)], [0.0]]), np.array([0, 1])), 4)
     0.9808
     """
-    return float(np.log1p(np.exp(-(1 - 2 * bits) * (nodes @ hidden))).sum())
+    return float(np.logaddexp(0, -(1 - 2 * bits) * (nodes @ hidden)).sum())
 
 
 def hierarchical_softmax_gradient(hidden: Array, nodes: Array, bits: Ids) -> tuple[Array, Array]:
@@ -215,7 +216,15 @@ def _glove_error(words: Array, contexts: Array, biases: Array, context_biases: A
     return np.where(counts > 0, fitted - np.log(np.where(counts > 0, counts, 1.0)), 0.0)
 
 
-def glove_loss(words: Array, contexts: Array, biases: Array, context_biases: Array, counts: Array) -> float:
+def glove_loss(
+    words: Array,
+    contexts: Array,
+    biases: Array,
+    context_biases: Array,
+    counts: Array,
+    cap: float = 100.0,
+    power: float = 0.75,
+) -> float:
     r"""$J = \sum_{ij} f(X_{ij}) (w_i^\top \tilde w_j + b_i + \tilde b_j - \log X_{ij})^2$. Equation 8.
 
     ``words``, ``contexts`` (V, D); the biases (V,); ``counts`` (V, V). Pairs never seen have weight 0.
@@ -226,11 +235,17 @@ def glove_loss(words: Array, contexts: Array, biases: Array, context_biases: Arr
     42.4152
     """
     error = _glove_error(words, contexts, biases, context_biases, counts)
-    return float((glove_weight(counts) * error**2).sum())
+    return float((glove_weight(counts, cap, power) * error**2).sum())
 
 
 def glove_gradient(
-    words: Array, contexts: Array, biases: Array, context_biases: Array, counts: Array
+    words: Array,
+    contexts: Array,
+    biases: Array,
+    context_biases: Array,
+    counts: Array,
+    cap: float = 100.0,
+    power: float = 0.75,
 ) -> tuple[Array, Array, Array, Array]:
     r"""With $e_{ij} = 2 f(X_{ij}) (\ldots)$: $\partial W = e \tilde W$, $\partial \tilde W = e^\top W$,
     $\partial b = \sum_j e_{ij}$, $\partial \tilde b = \sum_i e_{ij}$. Equation (word_vectors.14).
@@ -239,7 +254,8 @@ def glove_gradient(
     >>> glove_gradient(words, words, biases, biases, np.array([[0.0, 100.0], [0.0, 0.0]]))[2].round(4)
     array([-7.2103,  0.    ])
     """
-    error = 2.0 * glove_weight(counts) * _glove_error(words, contexts, biases, context_biases, counts)
+    error = _glove_error(words, contexts, biases, context_biases, counts)
+    error *= 2.0 * glove_weight(counts, cap, power)
     return error @ contexts, error.T @ words, error.sum(axis=1), error.sum(axis=0)
 
 

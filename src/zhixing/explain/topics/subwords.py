@@ -1,0 +1,385 @@
+"""Topics of sub-words: FastText's n-grams, WordPiece, and the unigram model."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from typing import Any, Self
+
+import numpy as np
+from pydantic import model_validator
+
+from zhixing.config import Settings, setting
+from zhixing.explain.pictures import Bars, HeatMap
+from zhixing.explain.topic import Step, Topic
+from zhixing.explain.topics.inputs import require, require_length
+from zhixing.language import tr
+from zhixing.theory import tokenization, word_vectors
+
+FASTTEXT = "Bojanowski, Grave, Joulin & Mikolov 2017, Enriching word vectors with subword information"
+KUDO = "Kudo 2018, Subword regularization: improving neural network translation models with multiple subword candidates"
+
+
+class FastTextInputs(Settings):
+    """Words to compare, and the n-grams they are made of."""
+
+    words: tuple[str, ...] = setting(
+        ("walking", "walked", "talking", "fish"),
+        "words; the first is cut up",
+        "词；切分其中第一个",
+        min_length=2,
+        max_length=6,
+    )
+    shortest: int = setting(3, "shortest n-gram", "最短的 n 元组", unit="characters", ge=1, le=6)
+    longest: int = setting(4, "longest n-gram", "最长的 n 元组", unit="characters", ge=1, le=6)
+    buckets: int = setting(1000, "rows of the shared table", "共享表的行数", ge=2, le=100_000)
+    width: int = setting(100, "numbers per vector", "向量的维数", ge=2, le=300)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require(
+            self.shortest <= self.longest,
+            f"shortest ({self.shortest}) must not exceed longest ({self.longest})",
+            f"shortest（{self.shortest}）不可大于 longest（{self.longest}）",
+        )
+        require(
+            all(1 <= len(word) <= 20 for word in self.words),
+            "words must have 1 to 20 letters",
+            "每词须为 1 到 20 个字母",
+        )
+        return self
+
+    def grams(self, word: str) -> list[str]:
+        """The n-grams of a word."""
+        return word_vectors.subwords(word, self.shortest, self.longest)
+
+    def cosines(self) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """How alike the words are (N, N) when every n-gram's vector is random: only shared n-grams make it so."""
+        table = np.random.default_rng(0).normal(size=(self.buckets, self.width))
+        vectors = np.array([word_vectors.compose(self.grams(word), table) for word in self.words])
+        vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+        return np.asarray(vectors @ vectors.T)
+
+
+def fasttext() -> Topic[FastTextInputs]:
+    """A word's vector is the sum of its n-grams' vectors."""
+    return Topic(
+        name="fasttext",
+        family="words",
+        title=tr("FastText: vectors from sub-words", "FastText：由子词合成词向量"),
+        idea=(
+            tr(
+                "A table of word vectors knows nothing of a word it has not met, and little of a rare one.",
+                "词向量表对未见之词一无所知，对罕见之词所知甚少。",
+            ),
+            tr(
+                "Cut every word into overlapping n-grams of letters, and let its vector be the sum of theirs.",
+                "把每个词切成相互重叠的字母 n 元组，以其向量之和为词向量。",
+            ),
+            tr(
+                "Words that share a stem or an ending are alike from the start, and every string has a vector.",
+                "于是同词干、同词尾的词天然相近，任何字符串都有向量。",
+            ),
+        ),
+        formula=(
+            r"v_w = \sum_{g \in G_w} z_g",
+            r"s(w, c) = \sum_{g \in G_w} z_g^\top u_c",
+        ),
+        symbols={
+            "G_w": tr("n-grams of <word>, and <word> itself", "<词> 的各 n 元组及其自身"),
+            "z_g": tr(
+                "vector of n-gram g, found by its hash in a table (buckets, D)",
+                "n 元组 g 的向量，按哈希值查表 (buckets, D)",
+            ),
+            "v_w": tr("vector of the word; (D,)", "词向量；(D,)"),
+            "s(w, c)": tr("score of c as a neighbour of w", "c 作为 w 之邻词的得分"),
+        },
+        inputs=FastTextInputs,
+        example=_fasttext_example,
+        picture=lambda inputs: HeatMap(
+            tr("cosine of the words, before anything is learned", "学习之前各词的余弦相似度"),
+            inputs.cosines(),
+            inputs.words,
+            inputs.words,
+        ),
+        pitfalls=(
+            tr(
+                "The marks < and > matter: 'her' inside 'where' is another n-gram than the word <her>.",
+                "标记 < 与 > 不可省：where 中的 her 与单词 <her> 是不同的 n 元组。",
+            ),
+            tr(
+                "Many n-grams share a row of the table; too few buckets and strangers become relatives.",
+                "许多 n 元组共用一行；行数太少，陌生的词便成了亲戚。",
+            ),
+            tr(
+                "N-grams are of characters, buckets of bytes: cutting bytes splits Chinese characters in the middle.",
+                "n 元组按字符切，哈希按字节算：若按字节切，汉字会被拦腰截断。",
+            ),
+        ),
+        papers=(f"{FASTTEXT}, section 3.2",),
+        theory=(word_vectors.subwords, word_vectors.subword_bucket, word_vectors.compose),
+        related=("skip-gram", "wordpiece"),
+    )
+
+
+def _fasttext_example(inputs: FastTextInputs) -> Iterator[Step]:
+    word, other = inputs.words[:2]
+    grams = inputs.grams(word)
+    yield Step(tr(f"the n-grams of {word}", f"{word} 的 n 元组"), " ".join(grams), "G_w")
+    first = grams[: min(6, len(grams))]
+    rows = np.array([[float(word_vectors.subword_bucket(gram, inputs.buckets)) for gram in first]])
+    yield Step(tr("the rows that the first ones use", "前几个所用的行号"), rows, rows=(tr("row", "行"),), columns=first)
+    shared = [gram for gram in grams if gram in inputs.grams(other)]
+    yield Step(tr(f"shared with {other}", f"与 {other} 共有者"), " ".join(shared) or "–")
+    counts = np.array([float(len(set(grams) & set(inputs.grams(w)))) for w in inputs.words])
+    yield Step(tr("how many each word shares with the first", "各词与首词共有的个数"), counts, columns=inputs.words)
+    cosines = inputs.cosines()[0]
+    yield Step(tr("cosine with the first, all rows random", "各行随机时与首词的余弦"), cosines, columns=inputs.words)
+
+
+class WordPieceInputs(Settings):
+    """Counted words, how many joins to learn, and a word to cut."""
+
+    words: tuple[str, ...] = setting(
+        ("hug", "pug", "pun", "bun", "hugs"), "words of the text", "文本中的词", min_length=1, max_length=12
+    )
+    counts: tuple[int, ...] = setting((10, 5, 12, 4, 5), "how often each occurs", "各词的次数")
+    joins: int = setting(4, "pieces to learn", "要学的片段数", unit="pieces", ge=1, le=50)
+    word: str = setting("bugs", "a word to cut", "要切分的词", min_length=1, max_length=20)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require_length("counts", self.counts, len(self.words))
+        require(min(self.counts) > 0, "counts must be more than 0", "次数须大于 0")
+        require(min(map(len, self.words)) > 0, "words must not be empty", "词不可为空")
+        return self
+
+    def word_counts(self) -> dict[str, int]:
+        """The words with their counts."""
+        return dict(zip(self.words, self.counts, strict=True))
+
+    def scores(self) -> dict[tuple[str, str], float]:
+        """The score of each pair of neighbours, the best first."""
+        symbols = {tokenization.wordpiece_symbols(word): count for word, count in self.word_counts().items()}
+        found = tokenization.wordpiece_scores(symbols)
+        return dict(sorted(found.items(), key=lambda pair: -pair[1]))
+
+
+def wordpiece() -> Topic[WordPieceInputs]:
+    """Join what belongs together; cut by the longest match."""
+    return Topic(
+        name="wordpiece",
+        family="tokenization",
+        title="WordPiece",
+        idea=(
+            tr(
+                "Byte-pair encoding joins the most frequent pair, even where its parts are frequent anyway.",
+                "字节对编码合并最频繁的一对，哪怕各部分本就频繁。",
+            ),
+            tr(
+                "Join the pair that is frequent for its parts: it makes the text most likely. Cut by longest match.",
+                "应合并相对其各部分而言频繁的一对，使文本似然增加最多；切分则取最长匹配。",
+            ),
+            tr(
+                "BERT's vocabulary was made so, and its pieces inside a word are marked ##.",
+                "BERT 的词表即由此而来，词中的片段以 ## 标记。",
+            ),
+        ),
+        formula=(r"\text{score}(a, b) = \frac{n(ab)}{n(a) n(b)}",),
+        symbols={
+            "n(a)": tr("how often piece a stands in the text", "片段 a 在文本中的次数"),
+            "n(ab)": tr("how often b follows a inside a word", "词内 b 紧随 a 的次数"),
+        },
+        inputs=WordPieceInputs,
+        example=_wordpiece_example,
+        picture=_wordpiece_picture,
+        pitfalls=(
+            tr(
+                "A word with one piece that does not fit becomes [UNK] as a whole, not only that part.",
+                "只要有一处匹配不上，整个词便成为 [UNK]，而非仅那一处。",
+            ),
+            tr(
+                "Greedy matching is not the merges in order: the joins are not kept, only the pieces.",
+                "切分是贪心匹配，而非依次合并：保存的只有片段，没有合并次序。",
+            ),
+            tr(
+                "The tokenizers library's trainer of that name joins the most frequent pair, like byte-pair encoding.",
+                "tokenizers 库中同名的训练器其实与字节对编码一样，合并最频繁的一对。",
+            ),
+        ),
+        papers=(
+            "Schuster & Nakajima 2012, Japanese and Korean voice search, section 3",
+            "Song, Salcianu, Song, Dopson & Zhou 2021, Fast WordPiece tokenization, section 3",
+        ),
+        theory=(tokenization.wordpiece_scores, tokenization.learn_wordpieces, tokenization.encode_wordpiece),
+        related=("unigram-tokenizer",),
+    )
+
+
+def _wordpiece_example(inputs: WordPieceInputs) -> Iterator[Step]:
+    counts = inputs.word_counts()
+    spelled = ", ".join(f"{' '.join(tokenization.wordpiece_symbols(word))} ({n})" for word, n in counts.items())
+    yield Step(tr("the words as symbols, with their counts", "各词拆成符号，附次数"), spelled)
+    best = list(inputs.scores().items())[:6]
+    if best:
+        names = [" ".join(pair) for pair, _ in best]
+        yield Step(
+            tr("the best scores", "得分最高者"), np.array([score for _, score in best]), r"\text{score}", columns=names
+        )
+    pieces = tokenization.learn_wordpieces(counts, inputs.joins)
+    alphabet = len(tokenization.learn_wordpieces(counts, 0))
+    yield Step(tr("learned, in this order", "依次学得"), " ".join(pieces[alphabet:]) or "–")
+    cut = " ".join(tokenization.encode_wordpiece(inputs.word, pieces))
+    yield Step(tr(f"'{inputs.word}', cut by the longest match", f"“{inputs.word}”按最长匹配切分"), cut)
+
+
+def _wordpiece_picture(inputs: WordPieceInputs) -> Bars:
+    best = list(inputs.scores().items())[:8]
+    title = tr("score of each pair", "各相邻对的得分")
+    return Bars(title, [" ".join(pair) for pair, _ in best], {"score": np.array([score for _, score in best])})
+
+
+class UnigramInputs(Settings):
+    """Counted words, rounds of learning, and a word to cut."""
+
+    words: tuple[str, ...] = setting(
+        ("hug", "pug", "pun", "bun", "hugs"), "words of the text", "文本中的词", min_length=1, max_length=12
+    )
+    counts: tuple[int, ...] = setting((10, 5, 12, 4, 5), "how often each occurs", "各词的次数")
+    longest: int = setting(3, "longest piece", "最长的片段", unit="characters", ge=1, le=8)
+    rounds: int = setting(3, "passes of expectation-maximisation", "EM 迭代次数", ge=1, le=20)
+    kept: int = setting(12, "pieces kept by pruning", "剪枝后保留的片段数", unit="pieces", ge=1, le=100)
+    word: str = setting(
+        "hugs", "a word to cut, of letters above", "要切分的词，字母须见于上文", min_length=1, max_length=8
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require_length("counts", self.counts, len(self.words))
+        require(min(self.counts) > 0, "counts must be more than 0", "次数须大于 0")
+        require(
+            all(1 <= len(word) <= 12 for word in self.words),
+            "words must have 1 to 12 letters",
+            "每词须为 1 到 12 个字母",
+        )
+        unknown = sorted(set(self.word) - set("".join(self.words)))
+        require(not unknown, f"letters {unknown} stand in no word of the text", f"字母 {unknown} 未见于文本")
+        return self
+
+    def word_counts(self) -> dict[str, int]:
+        """The words with their counts."""
+        return dict(zip(self.words, self.counts, strict=True))
+
+    def learned(self) -> dict[str, float]:
+        """The pieces after learning; single letters stay, however little they are needed."""
+        probabilities = tokenization.seed_pieces(self.word_counts(), self.longest)
+        for _ in range(self.rounds):
+            stepped = tokenization.unigram_em_step(self.word_counts(), probabilities)
+            probabilities = {p: max(stepped.get(p, 0.0), 1e-4) for p in probabilities if p in stepped or len(p) == 1}
+            total = sum(probabilities.values())
+            probabilities = {piece: p / total for piece, p in probabilities.items()}
+        return probabilities
+
+
+def unigram_tokenizer() -> Topic[UnigramInputs]:
+    """Many pieces first, then fewer."""
+    return Topic(
+        name="unigram-tokenizer",
+        family="tokenization",
+        title=tr("Unigram tokenizer", "Unigram 分词"),
+        idea=(
+            tr(
+                "A word can be cut in many ways; which pieces should the vocabulary hold?",
+                "一个词有多种切法；词表应收哪些片段？",
+            ),
+            tr(
+                "Begin with far too many pieces, learn how probable each is, and drop those that are missed least.",
+                "先收极多片段，学出各自的概率，再剔除最不可惜者。",
+            ),
+            tr(
+                "A text is cut the most probable way, or, in training, some other way now and then.",
+                "切分时取概率最大者；训练时亦可偶尔另取一种。",
+            ),
+        ),
+        formula=(
+            r"L = \sum_{w} n(w) \log \sum_{x \in S(w)} \prod_{i} p(x_i)",
+            r"x^{*} = \operatorname{argmax}_{x \in S(w)} \prod_{i} p(x_i)",
+            r"\text{loss}(x) = L(p) - L\big(p \text{ without } x\big)",
+        ),
+        symbols={
+            "S(w)": tr("all ways of cutting word w into pieces", "词 w 的所有切法"),
+            "p(x_i)": tr("probability of a piece; all together sum to one", "片段的概率；总和为一"),
+            "n(w)": tr("how often w stands in the text", "w 在文本中的次数"),
+            "L": tr("log-likelihood of the text, in nats", "文本的对数似然，单位为奈特"),
+        },
+        inputs=UnigramInputs,
+        example=_unigram_example,
+        picture=_unigram_picture,
+        pitfalls=(
+            tr(
+                "Single characters are never dropped, or some words could not be cut at all.",
+                "单个字符绝不剔除，否则有的词将无从切分。",
+            ),
+            tr(
+                "The likelihood sums over all ways; counting only the best is an approximation: longer pieces win.",
+                "似然对所有切法求和；只计最佳切法是偏好长片段的近似。",
+            ),
+            tr(
+                "With sampling turned on, the same text gives other ids each time: turn it off for evaluation.",
+                "开启采样时，同一文本每次得到的编号不同：评测时务必关闭。",
+            ),
+        ),
+        papers=(f"{KUDO}, section 3.2",),
+        theory=(
+            tokenization.seed_pieces,
+            tokenization.unigram_log_likelihood,
+            tokenization.unigram_em_step,
+            tokenization.pruning_loss,
+            tokenization.prune,
+            tokenization.encode_unigram,
+        ),
+        related=("wordpiece", "viterbi"),
+    )
+
+
+def _unigram_example(inputs: UnigramInputs) -> Iterator[Step]:
+    counts, learned = inputs.word_counts(), inputs.learned()
+    seeds = tokenization.seed_pieces(counts, inputs.longest)
+    yield Step(tr("pieces to begin with", "初始片段数"), float(len(seeds)))
+    before, after = (tokenization.unigram_log_likelihood(counts, p) for p in (seeds, learned))
+    yield Step(tr("log-likelihood of the text at first", "起初文本的对数似然"), before, "L")
+    yield Step(tr("and after learning", "学习之后"), after, "L")
+    top = sorted(learned, key=lambda piece: -learned[piece])[:6]
+    yield Step(
+        tr("the most probable pieces", "概率最大的片段"), np.array([learned[p] for p in top]), "p(x)", columns=top
+    )
+    long = [piece for piece in learned if len(piece) > 1]
+    losses = {piece: tokenization.pruning_loss(counts, learned, piece) for piece in long}
+    missed = sorted(losses, key=lambda piece: -losses[piece])[:6]
+    if missed:
+        values = np.array([losses[piece] for piece in missed])
+        yield Step(tr("those that would be missed most", "最可惜者"), values, r"\text{loss}(x)", columns=missed)
+    pruned = tokenization.prune(counts, learned, inputs.kept)
+    yield Step(tr("the vocabulary after pruning", "剪枝后的词表"), " ".join(pruned))
+    cut = " ".join(tokenization.encode_unigram(inputs.word, pruned))
+    yield Step(tr(f"the best way to cut '{inputs.word}'", f"“{inputs.word}”的最佳切法"), cut, "x^{*}")
+
+
+def _unigram_picture(inputs: UnigramInputs) -> Bars:
+    pieces = tokenization.prune(inputs.word_counts(), inputs.learned(), inputs.kept)
+    ways = {" ".join(way): math.prod(pieces.get(piece, 0.0) for piece in way) for way in _ways(inputs.word)}
+    best = sorted((way for way in ways if ways[way] > 0), key=lambda way: -ways[way])[:8]
+    total = tokenization.unigram_sums(inputs.word, pieces)[-1]
+    title = tr(f"ways of cutting '{inputs.word}', their shares", f"“{inputs.word}”各切法所占的比重")
+    return Bars(title, best, {"p": np.array([ways[way] / total for way in best])})
+
+
+def _ways(word: str) -> Iterator[list[str]]:
+    """Yield all ways of cutting a word of at most 8 letters: 128 of them."""
+    for cuts in itertools.product((False, True), repeat=len(word) - 1):
+        ends = [0, *(i + 1 for i, cut in enumerate(cuts) if cut), len(word)]
+        yield [word[a:b] for a, b in itertools.pairwise(ends)]
+
+
+TOPICS: tuple[Callable[[], Topic[Any]], ...] = (fasttext, wordpiece, unigram_tokenizer)
