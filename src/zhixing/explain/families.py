@@ -19,6 +19,7 @@ _NAMES = {
     "schedules": ("Learning-rate schedules", "学习率调度"),
     "regularisation": ("Regularisation", "正则化"),
     "recurrent": ("Recurrent networks", "循环网络"),
+    "sequence_to_sequence": ("Sequence to sequence", "序列到序列"),
     "attention": ("Attention", "注意力"),
     "positions": ("Positions", "位置编码"),
     "normalisation": ("Normalisation", "归一化"),

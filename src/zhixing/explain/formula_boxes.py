@@ -157,7 +157,7 @@ def _is_tall(inner: list[tuple[Box, str]]) -> bool:
 
 
 def _tall(fence: str, inner: Box) -> Box:
-    top, middle, bottom = _TALL.get(fence, fence * 3)
+    top, middle, bottom = tuple(_TALL.get(fence, fence * 3))
     rows = [top, *[middle] * (len(inner.rows) - 2), bottom]
     if fence in "{}" and len(rows) > 2:
         rows[len(rows) // 2] = "⎨" if fence == "{" else "⎬"

@@ -119,9 +119,9 @@ def valley(picture: Valley) -> Markup:
         )
         parts.append(element("path", class_="contour", d=path, opacity=1 - 0.75 * n / len(cuts)))
     parts += axes(across, up, box, picture.x_axis, picture.y_axis, grid=False)
-    for n, path in enumerate(picture.paths.values()):
-        parts += _walk([_at(box, across, up, *point) for point in _inside(np.asarray(path), across, up)], n)
-    words = {name: _journey(np.asarray(path)) for name, path in picture.paths.items()}
+    for n, walked in enumerate(picture.paths.values()):
+        parts += _walk([_at(box, across, up, *point) for point in _inside(np.asarray(walked), across, up)], n)
+    words = {name: _journey(np.asarray(walked)) for name, walked in picture.paths.items()}
     return legend(picture.paths, dashes=True) + frame(picture.title, told(words), box[1] + box[3] + 50, parts)
 
 

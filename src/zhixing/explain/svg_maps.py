@@ -12,9 +12,11 @@ from zhixing.explain.pictures import HeatMap, Lattice, Tree
 from zhixing.explain.rounding import number, table
 from zhixing.explain.scales import strengths, thinned
 from zhixing.explain.svg import WIDTH, element, frame, text_width, told
+from zhixing.explain.terminal_maps import wrapped
 from zhixing.language import tr
 
 _LINE = 30
+_CELLS = 90
 
 
 def heat_map(picture: HeatMap) -> Markup:
@@ -42,7 +44,7 @@ def heat_map(picture: HeatMap) -> Markup:
 
 
 def _column_names(names: Sequence[str], left: float, top: float, wide: float, slanted: bool) -> Iterator[Markup]:
-    most = WIDTH / 16
+    most = WIDTH / 24
     for n in thinned(len(names), int(most) if slanted else len(names) or 1):
         x = left + (n + 0.5) * wide
         if slanted:
@@ -133,24 +135,28 @@ def _edges(picture: Lattice, at: dict[tuple[int, int], tuple[float, float]], wid
 
 
 def tree(picture: Tree) -> Markup:
-    """Return nested nodes, one to a line, children indented and joined to their parent."""
-    rows: list[tuple[int, int, str]] = []  # depth, row of the parent, text
+    """Return nested nodes below each other, children indented and joined to their parent."""
+    parts: list[Markup] = []
+    texts: list[str] = []
+    places: list[tuple[float, str]] = []
+    bottom = 0.0
 
-    def walk(node: Tree, depth: int, parent: int) -> None:
-        rows.append((depth, parent, node.text))
-        own = len(rows) - 1
+    def walk(node: Tree, depth: int, parent: float | None) -> None:
+        nonlocal bottom
+        x, y = 12.0 + 30 * depth, bottom + _LINE / 2
+        if parent is not None:
+            px = x - 27
+            parts.append(element("path", class_="edge", d=f"M{px} {parent + 6}V{y - 8}Q{px} {y} {px + 8} {y}H{x - 7}"))
+        parts.append(element("circle", class_="bar s2" if parent is None else "bar s1", cx=x, cy=y, r=4.5))
+        lines = wrapped(node.text, max(_CELLS - 4 * depth, 20))
+        for n, line in enumerate(lines):
+            parts.append(element("text", line, class_="label", x=x + 13, y=y + 5 + 18 * n))
+            places.append((x + 13, line))
+        texts.append(node.text)
+        bottom += _LINE + 18 * (len(lines) - 1)
         for child in node.children:
-            walk(child, depth + 1, own)
+            walk(child, depth + 1, y)
 
-    walk(picture, 0, -1)
-    parts = []
-    for n, (depth, parent, text) in enumerate(rows):
-        x, y = 12.0 + 30 * depth, _LINE * (n + 0.5)
-        if parent >= 0:
-            px, py = x - 30 + 3, _LINE * (parent + 0.5)
-            parts.append(element("path", class_="edge", d=f"M{px} {py + 6}V{y - 8}Q{px} {y} {px + 8} {y}H{x - 7}"))
-        kind = "bar s2" if parent < 0 else "bar s1"
-        parts.append(element("circle", class_=kind, cx=x, cy=y, r=4.5))
-        parts.append(element("text", text, class_="label", x=x + 13, y=y + 5))
-    width = max(30 + 30 * depth + text_width(text) for depth, _, text in rows)
-    return frame(picture.text, "; ".join(text for _, _, text in rows), _LINE * len(rows), parts, max(width, 320))
+    walk(picture, 0, None)
+    width = max(x + text_width(line) for x, line in places)
+    return frame(picture.text, "; ".join(texts), bottom, parts, max(width + 8, 320.0))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -90,7 +91,7 @@ def _indented(parts: Iterable[RenderableType], by: int = _INDENT) -> Iterator[Re
         yield Padding(part, (0, 0, 0, by))
 
 
-def _symbols(topic: Topic[object]) -> RenderableType:
+def _symbols(topic: Topic[Any]) -> RenderableType:
     grid = Table.grid(padding=(0, 2))
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
@@ -200,7 +201,7 @@ def _listed(heading: str, texts: Sequence[str]) -> Iterator[RenderableType]:
     yield Padding(grid, (0, 0, 0, _INDENT))
 
 
-def _code(topic: Topic[object]) -> Iterator[RenderableType]:
+def _code(topic: Topic[Any]) -> Iterator[RenderableType]:
     yield _heading(tr("Theory, in the code", "知：理论代码"))
     for function in topic.theory:
         yield from _indented([_linked(theory_place(function))])

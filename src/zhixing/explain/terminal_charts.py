@@ -177,7 +177,7 @@ def draw_valley(picture: Valley, width: int, rows: int = 17) -> Iterator[Text]:
             canvas.line(start, end, colour)
         shown = thinned(len(places), 12)
         for i in [len(places) - 1, *shown]:
-            canvas.mark(*places[i], "✕" if i == len(places) - 1 else MARKS[n % len(MARKS)], colour)
+            canvas.mark(places[i][0], places[i][1], "✕" if i == len(places) - 1 else MARKS[n % len(MARKS)], colour)
     behind = Canvas(canvas.columns, rows)
     for i, j in zip(*np.nonzero(_edges(picture, canvas)), strict=True):
         behind.dot(i / (2 * canvas.columns - 1), j / (4 * rows - 1), "dim")

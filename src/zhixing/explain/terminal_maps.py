@@ -126,14 +126,15 @@ def draw_tree(picture: Tree, width: int, before: str = "", mark: str = "") -> It
     """Draw nested nodes with their branches; a text that is too long goes on below itself."""
     follows = before + ("" if not mark else "   " if mark.startswith("└") else "│  ")
     trunk = follows + ("│  " if picture.children else "   ")
-    lines = _wrapped(picture.text, max(width - cell_len(before + mark), 12))
+    lines = wrapped(picture.text, max(width - cell_len(before + mark), 12))
     for n, line in enumerate(lines):
         yield Text(before + mark if n == 0 else trunk, "dim") + Text(line)
     for n, child in enumerate(picture.children, 1):
         yield from draw_tree(child, width, follows, "└─ " if n == len(picture.children) else "├─ ")
 
 
-def _wrapped(text: str, width: int) -> list[str]:
+def wrapped(text: str, width: int) -> list[str]:
+    """Break a text at spaces, or anywhere if it has none, into lines of at most ``width`` cells."""
     lines = [""]
     for mark in text.replace("\n", " "):
         if cell_len(lines[-1] + mark) > width:
