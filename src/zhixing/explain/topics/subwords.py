@@ -213,7 +213,7 @@ def wordpiece() -> Topic[WordPieceInputs]:
             "Song, Salcianu, Song, Dopson & Zhou 2021, Fast WordPiece tokenization, section 3",
         ),
         theory=(tokenization.wordpiece_scores, tokenization.learn_wordpieces, tokenization.encode_wordpiece),
-        related=("unigram-tokenizer",),
+        related=("byte-pair-encoding", "unigram-tokenizer", "fasttext"),
     )
 
 
@@ -339,7 +339,7 @@ def unigram_tokenizer() -> Topic[UnigramInputs]:
             tokenization.prune,
             tokenization.encode_unigram,
         ),
-        related=("wordpiece", "viterbi"),
+        related=("wordpiece", "byte-pair-encoding", "viterbi"),
     )
 
 
