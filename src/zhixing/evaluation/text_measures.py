@@ -120,7 +120,7 @@ def chrf(candidates: Sequence[str], references: References, *, order: int = 6, b
     for candidate, several in _paired(candidates, references):
         text = _character_ngrams(candidate, order)
         choices = [_character_counts(text, _character_ngrams(reference, order)) for reference in several]
-        best = max(choices, key=lambda counts: _character_f(counts, beta))
+        best = max(choices, key=lambda counts: _character_f(counts, beta)) if len(choices) > 1 else choices[0]
         sums = [[a + b for a, b in zip(old, new, strict=True)] for old, new in zip(sums, best, strict=True)]
     return _character_f(sums, beta)
 
@@ -177,7 +177,8 @@ def _clipped(tokens: Sequence[str], references: Sequence[Sequence[str]], n: int)
 
 def _common(first: Counter[Any], second: Counter[Any]) -> int:
     """Size of the intersection; several times faster than ``(first & second).total()``."""
-    return sum(min(count, second[key]) for key, count in first.items() if key in second)
+    shared = first.keys() & second.keys()
+    return sum(map(min, map(first.__getitem__, shared), map(second.__getitem__, shared)))
 
 
 def _smoothed(matches: Sequence[int], totals: Sequence[int], smoothing: Smoothing) -> list[float]:
@@ -217,7 +218,7 @@ def _mean(fractions: Sequence[Fraction]) -> Fraction:
 
 def _character_ngrams(text: str, order: int) -> list[Counter[str]]:
     text = "".join(text.split())
-    return [Counter(text[i : i + n] for i in range(len(text) - n + 1)) for n in range(1, order + 1)]
+    return [Counter([text[i : i + n] for i in range(len(text) - n + 1)]) for n in range(1, order + 1)]
 
 
 def _character_counts(text: Sequence[Counter[str]], reference: Sequence[Counter[str]]) -> list[list[int]]:
