@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import torch
 from pydantic import ValidationError
 
 from zhixing.errors import ModelFolderError
+from zhixing.evaluation.run import evaluate
 from zhixing.evaluation.windows import plan_windows
 from zhixing.generation.generate import generate
 from zhixing.generation.settings import GenerationSettings
@@ -22,7 +24,9 @@ from zhixing.models.protocol import LanguageModel
 from zhixing.models.recurrent import PRESETS, Recurrent, RecurrentSettings
 from zhixing.models.save import companion_files, neural_files
 from zhixing.nn.losses import cross_entropy_sum
+from zhixing.pretraining.run import train
 from zhixing.tokenizers.bytes import ByteTokenizer
+from zhixing.training.metrics import read_metrics
 
 TOKENIZER = ByteTokenizer()
 V, WINDOW = TOKENIZER.vocab_size, 12
@@ -323,3 +327,19 @@ def test_settings():
         Recurrent(RecurrentSettings())
     # Zaremba et al. (2014), section 4.1: two layers of 1,500 units, 10,000 words; 66 million weights.
     assert parameter_count(PRESETS["zaremba-large"]) == pytest.approx(66e6, rel=0.01)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_the_tiny_recipe_trains_and_what_it_leaves_is_measured_and_writes(cell, tiny_text, tmp_path):
+    recipe = Path(__file__).parents[2] / "recipes" / "tiny-recurrent.yaml"
+    overrides = [f"text.paths=['{tiny_text}']", "text.validation_fraction=0.2", f"model.cell={cell}"]
+    overrides += ["data.isolate_documents=yes", "training.steps=40", "training.compile=no"]
+    folder = train(recipe, tmp_path / "run", overrides=overrides, announce=False).folder
+    losses = [record["loss"] for record in read_metrics(folder) if "loss" in record]
+    assert losses[-1] < losses[0] - 1
+    (row,) = (row for row in evaluate([folder], text=[str(tiny_text)]).rows if row.family == "recurrent")
+    assert 0 < row.bits_per_byte < 6
+    opened = load(folder)
+    (written,) = generate(opened.model, opened.tokenizer, ["the cat "], GenerationSettings(max_new_tokens=99, seed=0))
+    assert written.ids
+    assert opened.model.context_length is None
