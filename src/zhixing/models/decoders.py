@@ -14,14 +14,22 @@ from torch import Tensor, nn
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
-from zhixing.models import gpt2, llama, recurrent
+from zhixing.models import convolutional, feedforward, gpt2, llama, recurrent
+from zhixing.models.interop import convolutional as convolutional_exchange
+from zhixing.models.interop import feedforward as feedforward_exchange
 from zhixing.models.interop import gpt2 as gpt2_exchange
 from zhixing.models.interop import llama as llama_exchange
 from zhixing.models.interop import recurrent as recurrent_exchange
 from zhixing.models.interop.names import Rule, to_ours, to_theirs
 
-DecoderSettings = gpt2.GPT2Settings | llama.LlamaSettings | recurrent.RecurrentSettings
-Decoder = gpt2.GPT2 | llama.Llama | recurrent.Recurrent
+DecoderSettings = (
+    gpt2.GPT2Settings
+    | llama.LlamaSettings
+    | recurrent.RecurrentSettings
+    | feedforward.FeedForwardSettings
+    | convolutional.ConvolutionalSettings
+)
+Decoder = gpt2.GPT2 | llama.Llama | recurrent.Recurrent | feedforward.FeedForward | convolutional.Convolutional
 
 
 class Exchange(Protocol):
@@ -44,6 +52,8 @@ FAMILIES: dict[str, tuple[Callable[[Any], Decoder], Exchange]] = {
     "gpt2": (gpt2.GPT2, gpt2_exchange),
     "llama": (llama.Llama, llama_exchange),
     "recurrent": (recurrent.Recurrent, recurrent_exchange),
+    "feedforward": (feedforward.FeedForward, feedforward_exchange),
+    "convolutional": (convolutional.Convolutional, convolutional_exchange),
 }
 """Family → the class of its module, and its exchange with the Hugging Face layout."""
 

@@ -11,9 +11,16 @@ from typing import Any
 from zhixing.errors import ModelFolderError, nearest
 from zhixing.language import tr
 
-NEURAL = {"gpt2": "gpt2", "llama": "llama", "qwen3": "llama", "recurrent": "recurrent"}
+NEURAL = {
+    "gpt2": "gpt2",
+    "llama": "llama",
+    "qwen3": "llama",
+    "recurrent": "recurrent",
+    "feedforward": "feedforward",
+    "convolutional": "convolutional",
+}
 """``model_type`` in a ``config.json`` → our family."""
-UNLIMITED = ("recurrent",)
+UNLIMITED = ("recurrent", "feedforward", "convolutional")
 """Neural families whose state has one size however much it has read, so that a text may be of any length."""
 STATISTICAL = ("ngram", "hmm", "mixture")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from zhixing.models.decoders import DecoderSettings, parameter_count
+from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 
@@ -14,12 +15,17 @@ def flops_per_token(settings: DecoderSettings) -> float:
     attention's products.
     """
     shape = settings.replace(vocab_size=settings.vocab_size or 2)
-    tied = isinstance(shape, GPT2Settings) or shape.tied
-    looked_up = 0 if tied else (shape.vocab_size or 0) * shape.width
-    if isinstance(shape, GPT2Settings):
-        looked_up += shape.context_length * shape.width
-    products = parameter_count(shape) - looked_up
+    products = parameter_count(shape) - _looked_up(shape)
     return 6.0 * products + 6.0 * shape.layers * shape.context_length * _attention_width(shape)
+
+
+def _looked_up(shape: DecoderSettings) -> int:
+    """Return the weights that a token looks up and that no product reads: tables that are not the head too."""
+    if isinstance(shape, GPT2Settings):
+        return shape.context_length * shape.width
+    if isinstance(shape, FeedForwardSettings):
+        return (shape.vocab_size or 0) * shape.embedding_width
+    return 0 if shape.tied else (shape.vocab_size or 0) * shape.width
 
 
 def _attention_width(settings: DecoderSettings) -> int:

@@ -10,6 +10,8 @@ from zhixing.config import Settings, setting
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.settings import DataSettings
 from zhixing.language import tr
+from zhixing.models.convolutional import ConvolutionalSettings
+from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.hmm import HmmSettings
 from zhixing.models.llama import LlamaSettings
@@ -22,7 +24,14 @@ from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
 
 ModelSettings = Annotated[
-    LlamaSettings | GPT2Settings | RecurrentSettings | NgramSettings | HmmSettings | MixtureSettings,
+    LlamaSettings
+    | GPT2Settings
+    | RecurrentSettings
+    | FeedForwardSettings
+    | ConvolutionalSettings
+    | NgramSettings
+    | HmmSettings
+    | MixtureSettings,
     Field(discriminator="family"),
 ]
 
