@@ -9,6 +9,7 @@ from __future__ import annotations
 from zhixing.agreement.families import (
     attention,
     decoding,
+    hmm,
     losses,
     measures,
     mixture,
@@ -17,6 +18,7 @@ from zhixing.agreement.families import (
     normalisation,
     optimizers,
     positions,
+    recurrent,
     regularisation,
     schedules,
     tokenization,
@@ -33,6 +35,7 @@ ROWS: tuple[Row, ...] = (
     *optimizers.ROWS,
     *training_step.ROWS,
     *schedules.ROWS,
+    *recurrent.ROWS,
     *attention.ROWS,
     *positions.ROWS,
     *normalisation.ROWS,
@@ -41,6 +44,7 @@ ROWS: tuple[Row, ...] = (
     *measures.ROWS,
     *tokenization.ROWS,
     *ngram.ROWS,
+    *hmm.ROWS,
     *mixture.ROWS,
     *warm_start.ROWS,
 )
@@ -49,6 +53,11 @@ CLASSIFIERS = "heads for labelled data: classification, tagging, regression"
 ENCODER_DECODER = "the encoder-decoder Transformer: translation and summarisation"
 OLDER_SMOOTHING = "the chapter on statistical language models"
 SPECULATIVE = "speculative decoding in the serving engine"
+COMPRESSION = "quantisation, pruning and distillation"
+PRIVACY = "private training and its audit"
+ATTRIBUTION = "attributions of a prediction to its input"
+VECTORS = "word vectors: Word2Vec, GloVe, FastText"
+SUBWORDS = "WordPiece and unigram tokenizers"
 WIDER_POSITIONS = "the encoder and long-context families: BERT, T5, BLOOM"
 
 TO_COME: dict[str, str] = {
@@ -67,5 +76,56 @@ TO_COME: dict[str, str] = {
     "decoding.speculative_acceptance": SPECULATIVE,
     "decoding.speculative_residual": SPECULATIVE,
     "measures.accuracy": CLASSIFIERS,
+    "compression.largest_code": COMPRESSION,
+    "compression.quantise": COMPRESSION,
+    "compression.dequantise": COMPRESSION,
+    "compression.grouped": COMPRESSION,
+    "compression.quantise_groups": COMPRESSION,
+    "compression.quantisation_error_bound": COMPRESSION,
+    "compression.product_error_bound": COMPRESSION,
+    "compression.magnitude_mask": COMPRESSION,
+    "compression.soft_target_loss": COMPRESSION,
+    "compression.soft_target_loss_gradient": COMPRESSION,
+    "compression.distillation_loss": COMPRESSION,
+    "compression.distillation_loss_gradient": COMPRESSION,
+    "trust.gaussian_mechanism_sigma": PRIVACY,
+    "trust.clip_record": PRIVACY,
+    "trust.gaussian_rdp": PRIVACY,
+    "trust.sampled_gaussian_rdp": PRIVACY,
+    "trust.rdp_to_epsilon": PRIVACY,
+    "trust.private_training_epsilon": PRIVACY,
+    "trust.integrated_gradients": ATTRIBUTION,
+    "trust.attention_rollout": ATTRIBUTION,
+    "word_vectors.cbow_gradient": VECTORS,
+    "word_vectors.cbow_loss": VECTORS,
+    "word_vectors.co_occurrence": VECTORS,
+    "word_vectors.compose": VECTORS,
+    "word_vectors.glove_gradient": VECTORS,
+    "word_vectors.glove_loss": VECTORS,
+    "word_vectors.glove_weight": VECTORS,
+    "word_vectors.hierarchical_softmax_gradient": VECTORS,
+    "word_vectors.hierarchical_softmax_loss": VECTORS,
+    "word_vectors.huffman_codes": VECTORS,
+    "word_vectors.keep_probability": VECTORS,
+    "word_vectors.negative_sampling_gradient": VECTORS,
+    "word_vectors.negative_sampling_loss": VECTORS,
+    "word_vectors.noise_distribution": VECTORS,
+    "word_vectors.skip_gram_gradient": VECTORS,
+    "word_vectors.skip_gram_loss": VECTORS,
+    "word_vectors.subword_bucket": VECTORS,
+    "word_vectors.subwords": VECTORS,
+    "word_vectors.window_pairs": VECTORS,
+    "tokenization.encode_unigram": SUBWORDS,
+    "tokenization.encode_wordpiece": SUBWORDS,
+    "tokenization.learn_wordpieces": SUBWORDS,
+    "tokenization.prune": SUBWORDS,
+    "tokenization.pruning_loss": SUBWORDS,
+    "tokenization.seed_pieces": SUBWORDS,
+    "tokenization.unigram_em_step": SUBWORDS,
+    "tokenization.unigram_expected_counts": SUBWORDS,
+    "tokenization.unigram_log_likelihood": SUBWORDS,
+    "tokenization.unigram_sums": SUBWORDS,
+    "tokenization.wordpiece_scores": SUBWORDS,
+    "tokenization.wordpiece_symbols": SUBWORDS,
 }
 """``file.function`` of ``theory`` whose practice does not exist yet, and the work that will bring it."""
