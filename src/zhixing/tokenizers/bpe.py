@@ -162,12 +162,14 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def from_merges(merges: Sequence[tuple[bytes, bytes]], pre_tokenizer: Json) -> BpeTokenizer:
+def from_merges(
+    merges: Sequence[tuple[bytes, bytes]], pre_tokenizer: Json, extra_tokens: Sequence[str] = ()
+) -> BpeTokenizer:
     """Return the tokenizer of freshly learned merges: bytes, merges, special tokens, in this order of ids."""
     from zhixing.tokenizers.layout import byte_level_document
-    from zhixing.tokenizers.specials import SPECIAL_TOKENS, special_table
+    from zhixing.tokenizers.specials import special_table
 
-    special_tokens = special_table(256 + len(merges))
+    special_tokens = special_table(256 + len(merges), extra_tokens)
     pieces = [bytes([byte]) for byte in range(256)] + [left + right for left, right in merges]
     document = byte_level_document(merges, special_tokens, pre_tokenizer)
-    return BpeTokenizer(document, pieces + [b""] * len(SPECIAL_TOKENS), special_tokens)
+    return BpeTokenizer(document, pieces + [b""] * len(special_tokens), special_tokens)

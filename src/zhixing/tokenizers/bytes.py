@@ -9,16 +9,18 @@ from numpy.typing import NDArray
 
 from zhixing.tokenizers.layout import byte_level, byte_level_document
 from zhixing.tokenizers.pieces import Json, PieceTokenizer, checked_text
-from zhixing.tokenizers.specials import SPECIAL_TOKENS, special_table
+from zhixing.tokenizers.specials import special_table
 
 
 class ByteTokenizer(PieceTokenizer):
     """The tokenizer that needs no training."""
 
-    def __init__(self, document: Json | None = None, config: Json | None = None) -> None:
-        """Make the standard one, or one read from a folder (whose special tokens are the same)."""
-        special_tokens = special_table(256)
-        pieces = [bytes([byte]) for byte in range(256)] + [b""] * len(SPECIAL_TOKENS)
+    def __init__(
+        self, document: Json | None = None, config: Json | None = None, extra_tokens: Sequence[str] = ()
+    ) -> None:
+        """Make the standard one, or one read from a folder; ``extra_tokens`` are special ones beyond the usual."""
+        special_tokens = special_table(256, extra_tokens)
+        pieces = [bytes([byte]) for byte in range(256)] + [b""] * len(special_tokens)
         document = document or byte_level_document([], special_tokens, byte_level(use_regex=False))
         super().__init__(document, pieces, special_tokens, config)
 

@@ -25,24 +25,33 @@ _UNKNOWN = -1
 class CharacterTokenizer(PieceTokenizer):
     """Characters, with bytes to fall back on."""
 
-    def __init__(self, characters: Sequence[str], document: Json | None = None, config: Json | None = None) -> None:
-        """Take ``characters`` (none of them ASCII, all different) as ids 256, 257, …"""
+    def __init__(
+        self,
+        characters: Sequence[str],
+        document: Json | None = None,
+        config: Json | None = None,
+        extra_tokens: Sequence[str] = (),
+    ) -> None:
+        """Take ``characters`` (none of them ASCII, all different) as ids 256, 257, …, then the special tokens."""
         self._characters = tuple(characters)
-        special_tokens = special_table(256 + len(self._characters))
+        special_tokens = special_table(256 + len(self._characters), extra_tokens)
         pieces = [bytes([byte]) for byte in range(256)]
         pieces += [character.encode("utf-8") for character in self._characters]
         document = document or character_document(self._characters, special_tokens)
-        super().__init__(document, pieces + [b""] * len(SPECIAL_TOKENS), special_tokens, config)
+        super().__init__(document, pieces + [b""] * len(special_tokens), special_tokens, config)
 
     @classmethod
-    def train(cls, texts: Iterable[str], vocab_size: int, min_frequency: int = 1) -> Self:
+    def train(
+        cls, texts: Iterable[str], vocab_size: int, min_frequency: int = 1, extra_tokens: Sequence[str] = ()
+    ) -> Self:
         """Keep the most frequent characters that fit into ``vocab_size`` ids; ties by code point."""
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(text)
         found = [(-count, character) for character, count in counts.items() if count >= min_frequency]
-        room = vocab_size - 256 - len(SPECIAL_TOKENS)
-        return cls([character for _, character in sorted(found) if ord(character) >= 128][:room])
+        room = vocab_size - 256 - len(SPECIAL_TOKENS) - len(extra_tokens)
+        kept = [character for _, character in sorted(found) if ord(character) >= 128][:room]
+        return cls(kept, extra_tokens=extra_tokens)
 
     @property
     def kind(self) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from zhixing.tokenizers.byte_alphabet import BYTE_CHARACTERS, bytes_to_characters
 from zhixing.tokenizers.pieces import Json
+from zhixing.tokenizers.specials import MASK
 
 GPT2_PATTERN = r"'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 """How GPT-2 cuts text before merging: what ``ByteLevel`` means when its ``use_regex`` is true."""
@@ -100,5 +101,6 @@ def _document(model: Json, special_tokens: Mapping[str, int], pre_tokenizer: Jso
 
 
 def _special(token: str, index: int) -> Json:
-    flags = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
+    # A mask stands for a word with the blank before it, as in RoBERTa's tokenizer: byte-level tokens begin with it.
+    flags = {"single_word": False, "lstrip": token == MASK, "rstrip": False, "normalized": False, "special": True}
     return {"id": index, "content": token, **flags}

@@ -21,7 +21,7 @@ from zhixing.tokenizers.hugging_face import HuggingFaceTokenizer
 from zhixing.tokenizers.layout import byte_level
 from zhixing.tokenizers.pieces import PieceTokenizer, content_of
 from zhixing.tokenizers.protocol import SEPARATOR
-from zhixing.tokenizers.specials import special_table
+from zhixing.tokenizers.specials import extra_tokens, special_table
 from zhixing.tokenizers.validation import Json, checked_document, read_object, read_text, refuse
 
 _log = logging.getLogger(__name__)
@@ -55,13 +55,14 @@ def _tokenizer(document: Json, tokens: Sequence[str], config: Json | None, folde
     is_bpe = model.get("type", "BPE") == "BPE"
     if is_bpe and _is_byte_level(document.get("pre_tokenizer")):
         pieces = _byte_pieces(document, tokens, where)
-        if special_tokens == special_table(256) and pieces[:256] == [bytes([byte]) for byte in range(256)]:
-            return ByteTokenizer(document, config)
+        extra = extra_tokens(special_tokens)
+        if special_tokens == special_table(256, extra) and pieces[:256] == [bytes([byte]) for byte in range(256)]:
+            return ByteTokenizer(document, config, extra)
         separator = _separator(special_tokens, config, folder, where)
         _tell_what_is_lost(document, where)
         return BpeTokenizer(document, pieces, special_tokens, config, separator)
     if is_bpe and _is_character_level(document, tokens, special_tokens):
-        return CharacterTokenizer(tokens[256 : -len(special_tokens)], document, config)
+        return CharacterTokenizer(tokens[256 : -len(special_tokens)], document, config, extra_tokens(special_tokens))
     separator = _separator(special_tokens, config, folder, where)
     return HuggingFaceTokenizer(document, tokens, special_tokens, config, separator, str(where))
 
@@ -77,7 +78,7 @@ def _is_character_level(document: Json, tokens: Sequence[str], special_tokens: M
     model = document["model"]
     plain = not model.get("merges") and not document.get("pre_tokenizer") and not document.get("normalizer")
     bytes_first = list(tokens[:256]) == [f"<0x{byte:02X}>" for byte in range(256)]
-    ours = special_tokens == special_table(len(tokens) - len(special_tokens))
+    ours = special_tokens == special_table(len(tokens) - len(special_tokens), extra_tokens(special_tokens))
     single = all(len(token) == 1 and ord(token) >= 128 for token in tokens[256 : len(tokens) - len(special_tokens)])
     return bool(plain and model.get("byte_fallback") and bytes_first and ours and single)
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from zhixing.errors import DataError
 from zhixing.language import tr
 from zhixing.tokenizers.protocol import SEPARATOR
+from zhixing.tokenizers.specials import MASK
 
 Json = dict[str, Any]
 
@@ -40,7 +41,7 @@ class PieceTokenizer:
         self._document = document
         self._pieces = tuple(pieces)
         self._special_tokens = dict(special_tokens)
-        self._config = default_config(separator) if config is None else config
+        self._config = default_config(separator, MASK in special_tokens) if config is None else config
         self._separator = separator
         self._fingerprint = fingerprint(document)
 
@@ -123,13 +124,14 @@ class PieceTokenizer:
             (folder / name).write_text(text, encoding="utf-8", newline="\n")
 
 
-def default_config(separator: str = SEPARATOR) -> Json:
+def default_config(separator: str = SEPARATOR, has_mask: bool = False) -> Json:
     """Return the ``tokenizer_config.json`` with which transformers gives our ids and our text."""
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "bos_token": separator,
         "eos_token": separator,
         "clean_up_tokenization_spaces": False,
+        **({"mask_token": MASK} if has_mask else {}),
     }
 
 

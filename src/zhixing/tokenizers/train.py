@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from zhixing.config import Settings, setting
 from zhixing.errors import ConfigError, DataError
 from zhixing.language import tr
-from zhixing.tokenizers.bpe import BpeTokenizer, from_merges
+from zhixing.tokenizers.bpe import from_merges
 from zhixing.tokenizers.byte_alphabet import BYTE_CHARACTERS, characters_to_bytes
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.characters import CharacterTokenizer
@@ -86,28 +86,37 @@ class TokenizerSettings(Settings):
     )
 
 
-def train_tokenizer(settings: TokenizerSettings, texts: Iterable[str]) -> PieceTokenizer:
+def train_tokenizer(
+    settings: TokenizerSettings, texts: Iterable[str], extra_tokens: Sequence[str] = ()
+) -> PieceTokenizer:
     """Return the tokenizer that ``settings`` ask for; equal text in equal order gives equal ids.
+
+    Args:
+        settings: kind, size, limits of the sample.
+        texts: what is learned from, read once.
+        extra_tokens: special tokens beyond the usual ones, which what is to be learned needs: ``<|mask|>``.
 
     Raises:
         ConfigError: ``vocab_size`` cannot hold the bytes and the special tokens.
         DataError: there is no text, or it holds half a surrogate pair.
     """
     if settings.kind == "byte":
-        return ByteTokenizer()
-    if settings.vocab_size < SMALLEST:
+        return ByteTokenizer(extra_tokens=extra_tokens)
+    smallest = SMALLEST + len(extra_tokens)
+    if settings.vocab_size < smallest:
         raise ConfigError(
             tr(
-                f"vocab_size = {settings.vocab_size}: at least {SMALLEST} are needed "
-                f"(256 bytes and {SMALLEST - 256} special tokens)",
-                f"vocab_size = {settings.vocab_size}：至少需要 {SMALLEST}（256 个字节与 {SMALLEST - 256} 个特殊词元）",
+                f"vocab_size = {settings.vocab_size}: at least {smallest} are needed "
+                f"(256 bytes and {smallest - 256} special tokens)",
+                f"vocab_size = {settings.vocab_size}：至少需要 {smallest}（256 个字节与 {smallest - 256} 个特殊词元）",
             )
         )
     sample = take_sample((checked_text(text) for text in texts), settings.sample_bytes, settings.memory_bytes)
     if not sample.texts:
         raise DataError(tr("there is no text to train a tokenizer on", "没有可用于训练分词器的文本"))
     _tell(settings, sample)
-    tokenizer = _train_bpe(settings, sample) if settings.kind == "bpe" else _train_characters(settings, sample)
+    train = _train_bpe if settings.kind == "bpe" else _train_characters
+    tokenizer = train(settings, sample, extra_tokens)
     if tokenizer.vocab_size < settings.vocab_size:
         _log.warning(
             tr(
@@ -139,17 +148,17 @@ def _tell(settings: TokenizerSettings, sample: Sample) -> None:
         )
 
 
-def _train_characters(settings: TokenizerSettings, sample: Sample) -> CharacterTokenizer:
-    return CharacterTokenizer.train(sample.texts, settings.vocab_size, settings.min_frequency)
+def _train_characters(settings: TokenizerSettings, sample: Sample, extra_tokens: Sequence[str]) -> PieceTokenizer:
+    return CharacterTokenizer.train(sample.texts, settings.vocab_size, settings.min_frequency, extra_tokens)
 
 
-def _train_bpe(settings: TokenizerSettings, sample: Sample) -> BpeTokenizer:
+def _train_bpe(settings: TokenizerSettings, sample: Sample, extra_tokens: Sequence[str]) -> PieceTokenizer:
     import tokenizers
 
     learner = tokenizers.Tokenizer(tokenizers.models.BPE())
     learner.pre_tokenizer = _library_pre_tokenizer(settings.pattern)
     trainer = tokenizers.trainers.BpeTrainer(
-        vocab_size=settings.vocab_size - len(SPECIAL_TOKENS),
+        vocab_size=settings.vocab_size - len(SPECIAL_TOKENS) - len(extra_tokens),
         min_frequency=settings.min_frequency,
         initial_alphabet=list(BYTE_CHARACTERS),
         max_token_length=settings.max_token_bytes,
@@ -158,7 +167,7 @@ def _train_bpe(settings: TokenizerSettings, sample: Sample) -> BpeTokenizer:
     learner.train_from_iterator(stretches(sample.texts, settings.longest_run), trainer)
     learned = json.loads(learner.to_str())["model"]["merges"]
     merges = [(characters_to_bytes(left), characters_to_bytes(right)) for left, right in learned]
-    return from_merges(merges, pre_tokenizer(settings.pattern))
+    return from_merges(merges, pre_tokenizer(settings.pattern), extra_tokens)
 
 
 def _library_pre_tokenizer(pattern: str) -> PreTokenizer:
