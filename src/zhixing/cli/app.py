@@ -24,6 +24,7 @@ VERBS = {
     "data": ("turn text into token shards; look at batches", "把文本变成词元分片；查看批次"),
     "train": ("train a model from a recipe", "按配方训练模型"),
     "resume": ("continue an interrupted run, exactly", "精确续训被中断的任务"),
+    "compare": ("train several models under one budget; which to choose?", "同一预算训练多个模型，看该选哪个"),
     "evaluate": ("measure models on held-out text", "在留出文本上评估模型"),
     "generate": ("write text with a model", "用模型生成文本"),
     "chat": ("talk with a model in the terminal", "在终端中与模型对话"),

@@ -1,0 +1,1 @@
+"""Several models, one text, one tokenizer, one budget: which to choose?"""
