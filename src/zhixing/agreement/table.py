@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from zhixing.agreement.families import (
     attention,
+    convolution,
     decoding,
     hmm,
     losses,
@@ -35,6 +36,7 @@ ROWS: tuple[Row, ...] = (
     *optimizers.ROWS,
     *training_step.ROWS,
     *schedules.ROWS,
+    *convolution.ROWS,
     *recurrent.ROWS,
     *attention.ROWS,
     *positions.ROWS,
@@ -51,6 +53,7 @@ ROWS: tuple[Row, ...] = (
 
 CLASSIFIERS = "heads for labelled data: classification, tagging, regression"
 ENCODER_DECODER = "the encoder-decoder Transformer: translation and summarisation"
+RECURRENT_ENCODER_DECODER = "the recurrent encoder-decoder family"
 OLDER_SMOOTHING = "the chapter on statistical language models"
 SPECULATIVE = "speculative decoding in the serving engine"
 COMPRESSION = "quantisation, pruning and distillation"
@@ -76,6 +79,8 @@ TO_COME: dict[str, str] = {
     "decoding.speculative_acceptance": SPECULATIVE,
     "decoding.speculative_residual": SPECULATIVE,
     "measures.accuracy": CLASSIFIERS,
+    "sequence_to_sequence.additive_decoder_step": RECURRENT_ENCODER_DECODER,
+    "sequence_to_sequence.multiplicative_decoder_step": RECURRENT_ENCODER_DECODER,
     "compression.largest_code": COMPRESSION,
     "compression.quantise": COMPRESSION,
     "compression.dequantise": COMPRESSION,

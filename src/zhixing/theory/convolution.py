@@ -29,7 +29,7 @@ def shifted(x: Array, lag: int) -> Array:
     array([0., 1., 2.])
     """
     result = np.zeros_like(x)
-    result[:, lag:] = x[:, : x.shape[1] - lag]
+    result[:, lag:] = x[:, : max(0, x.shape[1] - lag)]
     return result
 
 
@@ -56,10 +56,10 @@ def causal_convolution_gradient(x: Array, weight: Array, upstream: Array) -> tup
     >>> dx.ravel(), dw.ravel(), db  # the last answer looked at 4 and at half of 2
     (array([0. , 0.5, 1. ]), array([4., 2.]), array([1.]))
     """
-    later = [upstream[:, lag:] @ matrix.T for lag, matrix in enumerate(weight)]  # g_{t+k} for t = 0 .. T - 1 - k
-    d_x = sum(np.pad(part, ((0, 0), (0, lag), (0, 0))) for lag, part in enumerate(later))
+    backwards = upstream[:, ::-1]  # shifted, it is g_{t+k}, and zero beyond the end
+    d_x = sum(shifted(backwards, lag) @ matrix.T for lag, matrix in enumerate(weight))
     d_weight = np.stack([np.einsum("bti,bto->io", shifted(x, lag), upstream) for lag in range(len(weight))])
-    return np.asarray(d_x), d_weight, upstream.sum(axis=(0, 1))
+    return np.asarray(d_x)[:, ::-1], d_weight, upstream.sum(axis=(0, 1))
 
 
 def gated_linear_unit(value: Array, gate: Array) -> Array:
