@@ -6,7 +6,7 @@ import itertools
 import unicodedata
 from collections.abc import Iterable, Mapping
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from zhixing.explain.scales import Scale
 from zhixing.language import tr
@@ -18,10 +18,10 @@ _numbers = itertools.count(1)
 
 def element(name: str, content: object = "", **attributes: object) -> Markup:
     """Return an SVG element; ``class_`` is ``class``, ``_`` in a name is ``-``; everything is escaped."""
-    written = Markup(" ").join(
-        Markup('{}="{}"').format(key.rstrip("_").replace("_", "-"), _short(value)) for key, value in attributes.items()
+    written = " ".join(
+        f'{key.rstrip("_").replace("_", "-")}="{escape(_short(value))}"' for key, value in attributes.items()
     )
-    return Markup("<{0} {1}>{2}</{0}>").format(Markup(name), written, content)
+    return Markup(f"<{name} {written}>{escape(content)}</{name}>")
 
 
 def _short(value: object) -> object:

@@ -39,7 +39,8 @@ def heat_map(picture: HeatMap) -> Markup:
     parts.append(element("text", picture.column_axis, class_="name mid", x=middle, y=14))
     turned = f"translate(13 {(top + bottom) / 2:.0f}) rotate(-90)"
     parts.append(element("text", picture.row_axis, class_="name mid", transform=turned))
-    width = max(left + values.shape[1] * wide + 4, left + text_width(picture.column_axis, 12))
+    leaning = 0.68 * text_width(picture.columns[-1]) if slanted else 0  # the last name leans out to the right
+    width = max(left + values.shape[1] * wide + 4 + leaning, left + text_width(picture.column_axis, 12))
     return frame(picture.title, _largest(picture, values), bottom + 6, parts, width)
 
 
