@@ -14,6 +14,7 @@ from zhixing.errors import ContextLengthError
 from zhixing.model_folder import write_folder
 from zhixing.models.decoders import build_decoder
 from zhixing.models.gpt2 import GPT2Settings
+from zhixing.models.hmm import HmmModel, HmmSettings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.load import load
 from zhixing.models.mixture import Gate, MixtureModel
@@ -64,13 +65,16 @@ def build(name):
     if name in NGRAMS:
         text = np.random.default_rng(3).choice([5, 6, 7, 8, TOKENIZER.separator_id], size=400)
         return NgramModel.fit([text], V, TOKENIZER.separator_id, order=NGRAMS[name])
+    if name == "hmm":
+        states = HmmSettings(states=6, iterations=60, tolerance=0.0)
+        return HmmModel.fit([np.tile([5, 6, 7, 8, TOKENIZER.separator_id], 80)], V, states)
     first, second, cells = MIXTURES[name]
     weights = np.random.default_rng(4).dirichlet(np.ones(2), cells)
     knots = np.linspace(-1.0, 1.0, cells[1]) if cells[1] > 1 else np.zeros(1)
     return MixtureModel([build(first), build(second)], Gate(weights, knots, span=3))
 
 
-@pytest.fixture(scope="module", params=[*DECODERS, *NGRAMS, *MIXTURES])
+@pytest.fixture(scope="module", params=[*DECODERS, *NGRAMS, "hmm", *MIXTURES])
 def name(request):
     return request.param
 
@@ -108,7 +112,7 @@ def test_it_is_a_language_model(model, name):
     assert isinstance(model, LanguageModel)
     assert model.family == name.split("-")[0].replace("unigram", "ngram")
     assert model.vocab_size == V
-    assert model.context_length == (None if name in NGRAMS else CONTEXT)
+    assert model.context_length == (None if name in (*NGRAMS, "hmm") else CONTEXT)
 
 
 @pytest.mark.parametrize("batch, length", [(1, 1), (1, CONTEXT), (3, 2), (4, 5)])
@@ -276,7 +280,7 @@ def test_score_is_the_chain_of_next_log_probs(model):
 
 
 def test_the_context_ends_where_it_says(model, name):
-    if name in NGRAMS:
+    if name in (*NGRAMS, "hmm"):
         assert model.score(draw(1, 500)).shape == (1, 499)
         return
     full, one_more = draw(2, CONTEXT), draw(2, CONTEXT + 1)
