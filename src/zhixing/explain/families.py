@@ -18,6 +18,7 @@ _NAMES = {
     "optimizers": ("Optimizers", "优化器"),
     "schedules": ("Learning-rate schedules", "学习率调度"),
     "regularisation": ("Regularisation", "正则化"),
+    "convolution": ("Models of a window", "窗口模型"),
     "recurrent": ("Recurrent networks", "循环网络"),
     "sequence_to_sequence": ("Sequence to sequence", "序列到序列"),
     "attention": ("Attention", "注意力"),

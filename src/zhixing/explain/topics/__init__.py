@@ -29,6 +29,7 @@ from zhixing.explain.topics import (
     transformer,
     trust,
     warm_start,
+    window_models,
     words,
 )
 
@@ -43,6 +44,7 @@ MAKERS: tuple[Callable[[], Topic[Any]], ...] = (
     *optimizers.TOPICS,
     *schedules.TOPICS,
     *regularisation.TOPICS,
+    *window_models.TOPICS,
     *recurrent.TOPICS,
     *attention.TOPICS,
     *positions.TOPICS,
