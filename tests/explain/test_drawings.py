@@ -114,3 +114,11 @@ def test_contours_circle_the_minimum() -> None:
     pieces = list(_contour(bowl, bowl.height, level, across, across, (0.0, 0.0, 2.0, 2.0)))
     radii = [np.hypot(x - 1, y - 1) for piece in pieces for x, y in piece]
     assert len(pieces) > 20 and np.allclose(radii, level**0.5, atol=0.01)
+
+
+def test_colour_stays_in_its_cell() -> None:
+    """The tint of a value covers its cell, not the gap behind it; the frame's grey does not spread to a curve."""
+    row = list(terminal.draw(PICTURES["heat"], 78, colour=True))[-1]
+    assert row.style == "" and [row.plain[span.start : span.end].strip() for span in row.spans] == ["0.3", "−0.8"]
+    curve = list(terminal.draw(PICTURES["level line"], 78, colour=True))[5]
+    assert curve.style == ""

@@ -61,7 +61,7 @@ def overview() -> RenderableType:
 
 def _parts(lesson: Lesson, width: int, *, colour: bool) -> Iterator[RenderableType]:
     topic = lesson.topic
-    yield Text(topic.title, "bold") + Text(f"  {family_name(topic.family)} · {topic.name}", "dim")
+    yield Text.assemble((topic.title, "bold"), (f"  {family_name(topic.family)} · {topic.name}", "dim"))
     yield Text("─" * width, "dim")
     yield Text(tr(" ", "").join(topic.idea))
     yield _heading(tr("Formula", "公式"))
@@ -132,7 +132,7 @@ def _inputs(lesson: Lesson) -> Iterator[RenderableType]:
 
 def _step(n: int, step: Step, width: int) -> Iterator[RenderableType]:
     yield Text("")
-    yield Text(f"{n}. ", _HEADING) + Text(step.says)
+    yield Text.assemble((f"{n}. ", _HEADING), step.says)
     formula = [Text(line, _FORMULA) for line in _formula(step.formula, width)]
     if isinstance(step.value, np.ndarray):
         yield from _indented([*formula, *_tables(step, step.value, width)], 2 * _INDENT)
@@ -216,7 +216,7 @@ def _code(topic: Topic[Any]) -> Iterator[RenderableType]:
 
 def _linked(place: Place) -> Text:
     name = place.name.rpartition(":")[2]
-    return Text(f"{name}  ", "bold") + Text(place.shown, f"not bold underline link {place.file.as_uri()}")
+    return Text.assemble((f"{name}  ", "bold"), (place.shown, f"underline link {place.file.as_uri()}"))
 
 
 def _onwards(lesson: Lesson) -> Iterator[RenderableType]:

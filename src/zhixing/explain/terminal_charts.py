@@ -117,7 +117,7 @@ def _framed(canvas: Canvas, across: Scale, up: Scale, x_axis: str, y_axis: str) 
     if y_axis:
         yield Text(y_axis, "dim")
     for n, row in enumerate(canvas.lines()):
-        yield Text(f"{at.get(n, ''):>{margin}} {'┤' if n in at else '│'}", "dim") + row
+        yield Text.assemble((f"{at.get(n, ''):>{margin}} {'┤' if n in at else '│'}", "dim"), row)
     yield Text(" " * margin + " └" + "─" * canvas.columns, "dim")
     below = [" "] * canvas.columns
     for tick, label in _pairs(across):

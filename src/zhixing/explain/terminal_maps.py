@@ -45,7 +45,7 @@ def draw_heat_map(picture: HeatMap, width: int, *, colour: bool) -> Iterator[Tex
     for label, row, strength in zip(labels, cells, shares, strict=True):
         line = Text(_right(label, left) + " ")
         for cell, share in zip(row, strength, strict=True):
-            line += _value(cell, float(share), cell_width, colour=colour) + Text(" ")
+            line = Text.assemble(line, _value(cell, float(share), cell_width, colour=colour), " ")
         yield line
 
 
@@ -55,11 +55,7 @@ def _fits(cell_width: int, left: int, values: np.ndarray, width: int) -> bool:
 
 def _value(cell: str, share: float, width: int, *, colour: bool) -> Text:
     if colour:
-        return (
-            Text(cell.rjust(width - 1) + " ", _tint(share))
-            if math.isfinite(share)
-            else Text(cell.rjust(width - 1) + " ")
-        )
+        return Text(cell.rjust(width), _tint(share) if math.isfinite(share) else "")
     return Text(_block(share) + cell.rjust(width - 1))
 
 
@@ -128,7 +124,7 @@ def draw_tree(picture: Tree, width: int, before: str = "", mark: str = "") -> It
     trunk = follows + ("│  " if picture.children else "   ")
     lines = wrapped(picture.text, max(width - cell_len(before + mark), 12))
     for n, line in enumerate(lines):
-        yield Text(before + mark if n == 0 else trunk, "dim") + Text(line)
+        yield Text.assemble((before + mark if n == 0 else trunk, "dim"), line)
     for n, child in enumerate(picture.children, 1):
         yield from draw_tree(child, width, follows, "└─ " if n == len(picture.children) else "├─ ")
 
