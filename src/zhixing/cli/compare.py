@@ -14,6 +14,19 @@ from zhixing.language import tr
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
+MaxParams = Annotated[
+    int | None,
+    typer.Option(min=1, help=tr("choose among models of at most so many parameters", "所选模型的参数上限")),
+]
+MaxMemory = Annotated[
+    float | None,
+    typer.Option(min=0, help=tr("... of at most so many MB while they write", "所选模型写作时的内存上限（MB）")),
+]
+MaxLatency = Annotated[
+    float | None,
+    typer.Option(min=0, help=tr("... of at most so many milliseconds per token", "所选模型每词元的毫秒上限")),
+]
+
 
 def recipe_fields() -> str:
     """Return every field of a comparison's recipe with default, unit and meaning, from the shipped schema."""
@@ -50,17 +63,11 @@ def compare(
     changes: Annotated[
         list[str] | None, typer.Option("--set", help=tr("change a field: a.b=c", "更改字段：a.b=c"))
     ] = None,
-    max_params: Annotated[
-        int | None, typer.Option(min=1, help=tr("choose among models of at most so many parameters", "所选模型的参数上限"))
-    ] = None,
-    max_memory: Annotated[
-        float | None, typer.Option(min=0, help=tr("... of at most so many MB while they write", "所选模型写作时的内存上限（MB）"))
-    ] = None,
-    max_latency: Annotated[
-        float | None, typer.Option(min=0, help=tr("... of at most so many milliseconds per token", "所选模型每词元的毫秒上限"))
-    ] = None,
+    max_params: MaxParams = None,
+    max_memory: MaxMemory = None,
+    max_latency: MaxLatency = None,
     as_json: JsonFlag = False,
-) -> None:  # fmt: skip
+) -> None:
     """Run the comparison and show table, sentences and page."""
     from zhixing.comparison.choice import Limits
     from zhixing.comparison.run import compare as run

@@ -60,11 +60,13 @@ class Limits:
 
     def in_words(self) -> str:
         """Return the limits as one says them."""
-        said = [
-            *([] if self.max_params is None else [tr(f"{short(self.max_params)} parameters", f"{short(self.max_params)} 个参数")]),
-            *([] if self.max_memory is None else [f"{self.max_memory:,.4g} MB"]),
-            *([] if self.max_latency is None else [tr(f"{self.max_latency:g} ms per token", f"每词元 {self.max_latency:g} 毫秒")]),
-        ]  # fmt: skip
+        said = []
+        if self.max_params is not None:
+            said.append(tr(f"{short(self.max_params)} parameters", f"{short(self.max_params)} 个参数"))
+        if self.max_memory is not None:
+            said.append(f"{self.max_memory:,.4g} MB")
+        if self.max_latency is not None:
+            said.append(tr(f"{self.max_latency:g} ms per token", f"每词元 {self.max_latency:g} 毫秒"))
         return tr("at most ", "至多 ") + tr(", ", "、").join(said)
 
     def broken_by(self, row: Figures) -> list[str]:

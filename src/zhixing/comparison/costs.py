@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from zhixing.comparison.settings import Budget, CompareRecipe, ComparedModel
+from zhixing.comparison.settings import Budget, ComparedModel, CompareRecipe
 from zhixing.models.decoders import DecoderSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.pretraining.cost import flops_per_token
@@ -77,7 +78,7 @@ def seconds_per_step(recipe: Recipe, ids: Ids, folder: Path) -> float:
     with TemporaryDirectory(prefix="pace-", dir=folder) as beside:
         NeuralRun(short, Path(beside), ids, probe(settings)).train()
         ends = [record["seconds"] for record in read_metrics(Path(beside)) if "loss" in record]
-    steps = [after - before for before, after in zip(ends, ends[1:], strict=False)]  # without the first, a slow one
+    steps = [after - before for before, after in pairwise(ends)]  # without the first, a slow one
     return max(1e-4, median(steps or ends or [1.0]))
 
 

@@ -14,11 +14,14 @@ import numpy as np
 from zhixing.comparison.accuracy import Window, choose_windows, first_guesses
 from zhixing.comparison.probe import Spent, spent_in_writing
 from zhixing.comparison.settings import EvaluationSettings
+from zhixing.errors import DataError, ZhixingError
 from zhixing.evaluation.heldout import HeldOutShards
 from zhixing.evaluation.perplexity import Scores, score_documents
+from zhixing.language import tr
 from zhixing.model_folder import MANIFEST_NAME
 from zhixing.model_folder.durable import replace_file
 from zhixing.models.load import load
+from zhixing.models.protocol import LanguageModel
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.samples import draw_samples
 
@@ -70,9 +73,20 @@ class Measured:
 
 
 def held_out(ids: Ids, settings: EvaluationSettings, reach: int) -> HeldOut:
-    """Return what all models are measured on; ``reach``: tokens that the shortest context of them holds."""
+    """Return what all models are measured on; ``reach``: tokens that the shortest context of them holds.
+
+    Raises:
+        DataError: nothing is held out.
+    """
     documents = HeldOutShards(ids.prepared.validation, ids.tokenizer, settings.part)
     windows = choose_windows(documents.documents(ids.tokenizer), reach, settings.predictions)
+    if not windows:
+        raise DataError(
+            tr(
+                "a comparison needs held-out text: give more or longer text, or raise text.validation_fraction",
+                "比较需要留出文本：请提供更多或更长的文本，或提高 text.validation_fraction",
+            )
+        )
     shards, length = ids.prepared.validation, max(1, min(PROMPT, reach // 2))
     prompts = [shards.document(n % shards.document_count)[:length].tolist() for n in range(ROWS)]
     question = {**settings.model_dump(mode="json"), "reach": reach, "digest": shards.digest}
@@ -85,6 +99,9 @@ def measure(folder: Path, record: Path, ids: Ids, wanted: HeldOut, seed: int) ->
     if (known := _read(record, key)) is not None:
         return known
     opened = load(folder)
+    if not isinstance(opened.model, LanguageModel):
+        family = opened.model.family
+        raise ZhixingError(tr(f"a {family} model predicts no next token", f"{family} 模型不预测下一个词元"))
     documents = wanted.documents.documents(ids.tokenizer)
     scores = score_documents(opened.model, documents, stride=wanted.question["stride"], label=folder.name)
     right, guesses = first_guesses(opened.model, wanted.windows)

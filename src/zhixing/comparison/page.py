@@ -52,6 +52,7 @@ def render(report: CompareReport, *, title: str, recipe: str, card: Mapping[str,
         report=report,
         sentences=[visible(sentence) for sentence in report.choice.sentences],
         pairs=[(visible(neighbours_in_words(pair)), pair.better is None) for pair in report.neighbours],
+        notes=[visible(note) for note in report.notes],
         best=report.choice.best,
         bars=_bars(report),
         titles=column_titles(),
@@ -73,7 +74,7 @@ def _text(package: str, name: str) -> str:
 
 def _bars(report: CompareReport) -> Markup:
     bars = [
-        Bar(row.model, row.bits_per_byte, "best" if row.model == report.choice.best else "model")
+        Bar(visible(row.model), row.bits_per_byte, "best" if row.model == report.choice.best else "model")
         for row in report.finished
     ]
     bars += [Bar(name, value, "yardstick") for name, value in report.yardsticks.items()]
@@ -94,7 +95,7 @@ def _chart(report: CompareReport, over: str) -> Markup:
     if over == "seconds":
         longest = max(points[-1][0] for _, points in found)
         size, label = (60, tr("minutes", "分钟")) if longest >= 180 else (1, tr("seconds", "秒"))
-    series = [Series(name, [(x / size, y) for x, y in points]) for name, points in found]
+    series = [Series(visible(name), [(x / size, y) for x, y in points]) for name, points in found]
     heading = tr("Loss on held-out text", "留出文本上的损失")
     across, up = Axis(label, from_zero=True, tight=True), Axis(tr("nats per token", "奈特/词元"))
     return line_chart(heading, series, across, up, wide=True)
@@ -123,7 +124,6 @@ def _commands(report: CompareReport) -> dict[str, str]:
     folder = next((row.folder for row in report.finished if row.model == report.choice.best), None)
     if folder is None:
         return {}
-    return {
-        tr("Serve the chosen model to any OpenAI client", "用所选模型提供服务，供任何 OpenAI 客户端使用"): f"zhixing serve {folder}",
-        tr("Let it write", "让它写作"): f"zhixing generate {folder} --max-new-tokens 200",
-    }  # fmt: skip
+    served = tr("Serve the chosen model to any OpenAI client", "用所选模型提供服务，供任何 OpenAI 客户端使用")
+    writing = tr("Let it write", "让它写作")
+    return {served: f"zhixing serve {folder}", writing: f"zhixing generate {folder} --max-new-tokens 200"}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,10 +21,10 @@ from zhixing.comparison.accuracy import REACH
 from zhixing.comparison.choice import Limits, admitted, choose
 from zhixing.comparison.costs import flops_of_token, recipe_for, with_looks
 from zhixing.comparison.measured import HeldOut, Measured, held_out, measure
-from zhixing.comparison.settings import CompareRecipe, ComparedModel
+from zhixing.comparison.settings import ComparedModel, CompareRecipe
 from zhixing.comparison.table import CompareReport, Curve, Row, byte_interval
 from zhixing.config import differences, load_settings, to_yaml
-from zhixing.errors import ConfigError, DataError, ZhixingError
+from zhixing.errors import ConfigError, ZhixingError
 from zhixing.evaluation.run import versions
 from zhixing.evaluation.significance import Comparison
 from zhixing.evaluation.significance import compare as paired
@@ -80,13 +81,6 @@ def compare(
     base = Recipe(seed=recipe.seed, text=recipe.text, tokenizer=recipe.tokenizer, data=recipe.data)
     ids = prepare_ids(base, out / IDS)
     question = held_out(ids, recipe.evaluation, _reach(recipe))
-    if not question.windows:
-        raise DataError(
-            tr(
-                "a comparison needs held-out text: give more or longer text, or raise text.validation_fraction",
-                "比较需要留出文本：请提供更多或更长的文本，或提高 text.validation_fraction",
-            )
-        )
     recipes = {one.name: recipe_for(recipe, one, ids.tokenizer.vocab_size, out / MODELS) for one in recipe.models}
     for name, wanted in recipes.items():
         _check_same(out / MODELS / name, wanted)
@@ -115,6 +109,8 @@ def _one(
     measured = measure(folder, out / MEASURED / f"{one.name}.json", ids, question, recipe.seed)
     manifest = read_manifest(folder)
     facts = {**spent, **(manifest.facts if manifest else {})}
+    if not math.isfinite(measured.scores.total_loss):
+        raise ZhixingError(tr("it gives some held-out token the probability 0", "它给某个留出词元的概率为 0"))
     per_token = flops_of_token(one.model, ids.tokenizer.vocab_size)
     low, high = byte_interval(measured.scores, recipe.seed)
     row = Row(

@@ -113,9 +113,12 @@ class EvaluationSettings(Settings):
         "留出文档的哪一半；混合模型在 fit 上拟合，因此在 report 上度量",
     )
     stride: float = setting(
-        0.5, "step of the windows of models with a context, as a fraction of it", "有上下文上限的模型的窗口步幅，占上下文的比例",
-        gt=0, le=1,
-    )  # fmt: skip
+        0.5,
+        "step of the windows of models with a context, as a fraction of it",
+        "有上下文上限的模型的窗口步幅，占上下文的比例",
+        gt=0,
+        le=1,
+    )
     predictions: int = setting(
         8192,
         "at most so many held-out tokens are guessed, to count how often the first guess is right",
@@ -190,7 +193,7 @@ def _is_training(tree: Any) -> bool:
     return True
 
 
-def _with_training(model: Any, shared: Mapping[str, Any]) -> Any:
+def _with_training(model: Any, shared: Any) -> Any:
     own = model.get("training", {}) if isinstance(model, dict) else None
     return {**model, "training": _merged(shared, own)} if isinstance(own, dict) else model
 

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 _RESAMPLES = 2000
+FEWEST_DOCUMENTS = 6
+"""With fewer, even documents that all agree give a randomisation test no p below 0.05: 2 / 2**5 is above it."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,20 @@ class CompareReport:
         """The rows with figures."""
         return tuple(row for row in self.rows if row.error is None)
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader of the tests must know."""
+        documents = self.neighbours[0].documents if self.neighbours else FEWEST_DOCUMENTS
+        if documents >= FEWEST_DOCUMENTS:
+            return ()
+        return (
+            tr(
+                f"With {documents} held-out documents no difference can be certain: "
+                f"hold out {FEWEST_DOCUMENTS} or more.",
+                f"只有 {documents} 篇留出文档，任何差异都无法确定：请至少留出 {FEWEST_DOCUMENTS} 篇。",
+            ),
+        )
+
     def as_dict(self) -> dict[str, Any]:
         """Return JSON values."""
         return {
@@ -132,7 +148,7 @@ class CompareReport:
         from rich.text import Text
 
         failed = [tr(f"{r.model} failed: {r.error}", f"{r.model} 失败：{r.error}") for r in self.rows if r.error]
-        lines = [*map(neighbours_in_words, self.neighbours), *failed, *self.choice.sentences]
+        lines = [*map(neighbours_in_words, self.neighbours), *self.notes, "", *failed, *self.choice.sentences]
         lines.append(tr(f"page: {self.page}", f"页面：{self.page}"))
         return Group(_rich_table(self.finished), Text("\n".join(lines)))
 
@@ -160,12 +176,18 @@ def cells(row: Row) -> dict[str, str]:
         "accuracy": told(row.accuracy, ".1%"),
         "parameters": "" if row.parameters is None else short(row.parameters),
         "seconds": "" if row.seconds is None else duration(row.seconds),
-        "kilojoules": told(row.kilojoules, ".3g"),
+        "kilojoules": _kilojoules(row.kilojoules),
         "tokens_seen": "" if row.tokens_seen is None else short(row.tokens_seen),
         "tokens_per_second": told(row.tokens_per_second, ",.0f"),
         "milliseconds_per_token": told(row.milliseconds_per_token, ".2f"),
         "megabytes": told(row.megabytes, ",.0f"),
     }
+
+
+def _kilojoules(value: float | None) -> str:
+    if value is None:
+        return ""
+    return "< 0.1" if value < 0.1 else f"{value:.3g}"
 
 
 def column_titles() -> dict[str, str]:
@@ -201,15 +223,25 @@ def neighbours_in_words(comparison: Comparison) -> str:
 
 
 def _rich_table(rows: Sequence[Row]) -> RenderableType:
+    """Return the figures as a table that fits in 80 columns; the exact interval stands on the page and in JSON."""
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    table.add_column(tr("model", "模型"))
-    titles = column_titles()
-    for title in titles.values():
-        table.add_column(title, justify="right")
+    table = Table(box=SIMPLE_HEAD, padding=(0, 0, 0, 1), pad_edge=False, show_edge=False)
+    table.add_column(tr("model", "模型"), overflow="fold")
+    for title in (
+        tr("bits/byte", "比特/字节"), tr("first\nguess", "首选\n命中"), tr("para-\nmeters", "参数"),
+        tr("train\ns", "训练\n秒"), "kJ", tr("tokens\nread", "所读\n词元"), tr("writes\ntok/s", "写作\n词元/秒"),
+        tr("ms/\ntoken", "毫秒/\n词元"), "MB",
+    ):  # fmt: skip
+        table.add_column(title, justify="right", no_wrap=True)
     for row in rows:
         told = cells(row)
-        table.add_row(Text(row.model), *(told[name] for name in titles))
+        bits = "" if row.bits_per_byte is None else f"{row.bits_per_byte:.3f}"
+        spread = "" if row.low is None or row.high is None else f" ±{(row.high - row.low) / 2:.2f}"
+        seconds = "" if row.seconds is None else f"{row.seconds:,.1f}"
+        shown = ("accuracy", "parameters", "", "kilojoules", "tokens_seen", "tokens_per_second",
+                 "milliseconds_per_token", "megabytes")  # fmt: skip
+        table.add_row(Text(row.model), bits + spread, *(told[name] if name else seconds for name in shown))
     return table
