@@ -1,5 +1,7 @@
 """``zhixing.pipeline("text-generation", model=…)``: one line from a model folder to text.
 
+``"fill-mask"`` is the other task, in ``generation.fill_mask``.
+
 Arguments and results have the names and shapes of transformers' pipeline of the same task. What differs:
 every text is read after the separator, a prompt that is too long is an error instead of being cut, and an
 unknown argument is an error that names the nearest.
@@ -90,11 +92,11 @@ class TextGenerationPipeline:
         return settings.replace(max_new_tokens=max_length - tokens)
 
 
-def pipeline(task: str, model: Any, tokenizer: Tokenizer | None = None) -> TextGenerationPipeline:
+def pipeline(task: str, model: Any, tokenizer: Tokenizer | None = None) -> Any:
     """Return a callable for a task.
 
     Args:
-        task: ``"text-generation"``.
+        task: ``"text-generation"`` or ``"fill-mask"``.
         model: a model folder's path, what ``zhixing.load`` returned, or a ``LanguageModel``.
         tokenizer: needed only with a bare ``LanguageModel``.
 
@@ -123,7 +125,33 @@ def _text_generation(model: Any, tokenizer: Tokenizer | None) -> TextGenerationP
     return TextGenerationPipeline(cast(LanguageModel, model), tokenizer, settings)
 
 
-_TASKS: dict[str, Callable[[Any, Tokenizer | None], TextGenerationPipeline]] = {"text-generation": _text_generation}
+def _fill_mask(model: Any, tokenizer: Tokenizer | None) -> Any:
+    # Imported here: only this task needs torch before a model is opened.
+    from zhixing.generation.fill_mask import FillMaskPipeline
+    from zhixing.models.encoder import EncoderModel
+
+    if isinstance(model, (str, Path)):
+        from zhixing.models.load import load
+
+        model = load(model)
+    tokenizer = tokenizer or getattr(model, "tokenizer", None)
+    model = getattr(model, "model", model)
+    if not isinstance(model, EncoderModel):
+        raise InputError(
+            tr(
+                f"fill-mask needs a masked model, such as bert; this one is of the family {model.family}",
+                f"fill-mask 需要掩码语言模型，例如 bert；此模型属于 {model.family} 族",
+            )
+        )
+    if tokenizer is None:
+        raise InputError(tr("pass tokenizer= with a bare model", "直接传入模型时请同时给出 tokenizer="))
+    return FillMaskPipeline(model, tokenizer)
+
+
+_TASKS: dict[str, Callable[[Any, Tokenizer | None], Any]] = {
+    "text-generation": _text_generation,
+    "fill-mask": _fill_mask,
+}
 
 
 def _checked(prompts: Sequence[Any]) -> list[str]:

@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
-from zhixing.models import convolutional, feedforward, gpt2, llama, recurrent
+from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent
+from zhixing.models.interop import bert as bert_exchange
 from zhixing.models.interop import convolutional as convolutional_exchange
 from zhixing.models.interop import feedforward as feedforward_exchange
 from zhixing.models.interop import gpt2 as gpt2_exchange
@@ -28,8 +29,11 @@ DecoderSettings = (
     | recurrent.RecurrentSettings
     | feedforward.FeedForwardSettings
     | convolutional.ConvolutionalSettings
+    | bert.BertSettings
 )
-Decoder = gpt2.GPT2 | llama.Llama | recurrent.Recurrent | feedforward.FeedForward | convolutional.Convolutional
+Decoder = (
+    gpt2.GPT2 | llama.Llama | recurrent.Recurrent | feedforward.FeedForward | convolutional.Convolutional | bert.Bert
+)
 
 
 class Exchange(Protocol):
@@ -54,6 +58,7 @@ FAMILIES: dict[str, tuple[Callable[[Any], Decoder], Exchange]] = {
     "recurrent": (recurrent.Recurrent, recurrent_exchange),
     "feedforward": (feedforward.FeedForward, feedforward_exchange),
     "convolutional": (convolutional.Convolutional, convolutional_exchange),
+    "bert": (bert.Bert, bert_exchange),
 }
 """Family → the class of its module, and its exchange with the Hugging Face layout."""
 
@@ -82,6 +87,13 @@ def from_config(family: str, config: Mapping[str, Any]) -> DecoderSettings:
     """
     settings: DecoderSettings = FAMILIES[family][1].from_config(config)
     return settings
+
+
+def read_settings(family: str, config: Mapping[str, Any], tensors: Mapping[str, Any]) -> DecoderSettings:
+    """Return ``from_config``, with what only the weights say where a family may lack parts (``refine``)."""
+    settings = from_config(family, config)
+    refine = getattr(FAMILIES[family][1], "refine", None)
+    return settings if refine is None else refine(settings, tensors)
 
 
 def export_tensors(module: nn.Module, settings: DecoderSettings) -> dict[str, Tensor]:

@@ -18,8 +18,12 @@ NEURAL = {
     "recurrent": "recurrent",
     "feedforward": "feedforward",
     "convolutional": "convolutional",
+    "bert": "bert",
+    "roberta": "bert",
 }
 """``model_type`` in a ``config.json`` → our family."""
+ENCODERS = ("bert",)
+"""Neural families that read in both directions and have no next token."""
 UNLIMITED = ("recurrent", "feedforward", "convolutional")
 """Neural families whose state has one size however much it has read, so that a text may be of any length."""
 STATISTICAL = ("ngram", "hmm", "mixture")

@@ -12,7 +12,7 @@ from zhixing.errors import ConfigError, ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import MANIFEST_NAME, read_config, read_manifest, read_tensors, verify_folder
 from zhixing.model_folder.paths import check_names
-from zhixing.models.families import STATISTICAL, family_of
+from zhixing.models.families import ENCODERS, STATISTICAL, family_of
 from zhixing.models.protocol import LanguageModel
 from zhixing.tokenizers.chat_template import ChatTemplate, load_chat_template
 from zhixing.tokenizers.load import load_tokenizer
@@ -104,12 +104,14 @@ def _load_statistical(family: str, folder: Path, config: dict[str, Any], device:
 
 
 def _load_neural(family: str, folder: Path, config: dict[str, Any], device: str) -> LanguageModel:
-    from zhixing.models.decoders import from_config, restore_decoder
+    from zhixing.models.decoders import read_settings, restore_decoder
+    from zhixing.models.encoder import EncoderModel
     from zhixing.models.neural import NeuralLanguageModel
 
-    module = restore_decoder(from_config(family, config), read_tensors(folder), str(folder))
+    tensors = read_tensors(folder)
+    module = restore_decoder(read_settings(family, config, tensors), tensors, str(folder))
     try:
-        return NeuralLanguageModel(module.to(device))
+        return (EncoderModel if family in ENCODERS else NeuralLanguageModel)(module.to(device))
     except (RuntimeError, AssertionError) as error:  # torch's ways of saying that there is no such device
         raise ConfigError(
             tr(f"device '{device}' cannot be used: {error}", f"无法使用设备 '{device}'：{error}")

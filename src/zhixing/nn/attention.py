@@ -4,6 +4,8 @@
 - reading windows that hold several documents: causal within each document;
 - decoding with a cache: queries at known positions see the slots up to their own.
 
+An encoder sees both ways; ``visible_mask`` keeps it from padding and from other documents.
+
 ``plan_reading`` decides which of them applies, once for all layers.
 """
 
@@ -44,6 +46,28 @@ def document_mask(documents: Tensor) -> Tensor:
     causal = torch.ones(length, length, dtype=torch.bool, device=documents.device).tril()
     same = documents[:, :, None] == documents[:, None, :]
     return (same & causal).unsqueeze(1)
+
+
+def visible_mask(ids: Tensor, documents: Tensor | None, lengths: Tensor | None) -> Tensor | None:
+    """Return what an encoder's tokens may look at: all of their own document, before and after, but no padding.
+
+    Args:
+        ids: (B, T).
+        documents: (B, T) document numbers; None: one document per row.
+        lengths: (B,) how many ids of each row are real (right padding), at least one; None: all.
+
+    Returns:
+        Boolean, (B, 1, T, T) or (B, 1, 1, T), True where a query may look; None: everywhere.
+    """
+    mask = None
+    if documents is not None:
+        mask = (documents[:, :, None] == documents[:, None, :]).unsqueeze(1)
+    if lengths is not None:
+        real = (torch.arange(ids.shape[1], device=ids.device) < lengths[:, None])[:, None, None, :]
+        mask = real if mask is None else mask & real
+        # A padded place sees at least itself: a row of the mask without any True has no softmax.
+        mask = mask if documents is None else mask | torch.eye(ids.shape[1], dtype=torch.bool, device=ids.device)
+    return mask
 
 
 def cache_mask(positions: Tensor, slots: int) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -9,16 +11,17 @@ from zhixing.nn.linear import PackedLinear
 
 
 class GeluFeedForward(nn.Module):
-    """``contract(gelu(expand(x)))`` with biases; the tanh form of GELU, as GPT-2 was trained."""
+    """``contract(gelu(expand(x)))`` with biases; the tanh form of GELU, as GPT-2 was trained, or the exact one."""
 
-    def __init__(self, width: int, inner: int) -> None:
+    def __init__(self, width: int, inner: int, approximate: Literal["tanh", "none"] = "tanh") -> None:
         super().__init__()
+        self.approximate = approximate
         self.expand = nn.Linear(width, inner)
         self.contract = nn.Linear(inner, width)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
-        return self.contract(functional.gelu(self.expand(x), approximate="tanh"))
+        return self.contract(functional.gelu(self.expand(x), approximate=self.approximate))
 
 
 class SwiGLU(nn.Module):

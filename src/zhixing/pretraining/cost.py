@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from zhixing.models.bert import BertSettings
 from zhixing.models.decoders import DecoderSettings, parameter_count
 from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
+from zhixing.pretraining.masked import MaskedSettings
+
+MASKED_SHARE = MaskedSettings().share
+"""Of the tokens of a window, those that pass through a masked model's output head, as published."""
 
 
 def flops_per_token(settings: DecoderSettings) -> float:
@@ -16,11 +21,17 @@ def flops_per_token(settings: DecoderSettings) -> float:
     """
     shape = settings.replace(vocab_size=settings.vocab_size or 2)
     products = parameter_count(shape) - _looked_up(shape)
+    if isinstance(shape, BertSettings):  # both halves of attention; the head sees the masked share of the tokens only
+        return 6.0 * products + 12.0 * shape.layers * shape.context_length * shape.width
     return 6.0 * products + 6.0 * shape.layers * shape.context_length * _attention_width(shape)
 
 
 def _looked_up(shape: DecoderSettings) -> int:
     """Return the weights that a token looks up and that no product reads: tables that are not the head too."""
+    if isinstance(shape, BertSettings):
+        rows = shape.first_position + shape.context_length + shape.segments
+        head = shape.vocab_size * shape.width if shape.head and shape.vocab_size else 0
+        return rows * shape.width + round((1 - MASKED_SHARE) * head)
     if isinstance(shape, GPT2Settings):
         return shape.context_length * shape.width
     if isinstance(shape, FeedForwardSettings):

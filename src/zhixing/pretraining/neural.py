@@ -26,12 +26,13 @@ from zhixing.models.decoders import (
     parameter_count,
     to_config,
 )
+from zhixing.models.encoder import EncoderModel
 from zhixing.models.llama import Llama
 from zhixing.models.load import load
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.save import companion_files, neural_files
 from zhixing.pretraining.cost import flops_per_token
-from zhixing.pretraining.objectives import causal
+from zhixing.pretraining.objectives import choose
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.warm_start import count_pairs, warm_start
@@ -68,7 +69,7 @@ class NeuralRun:
         self._initialised = False
         keep = recipe.training.keep_checkpoints
         self.checkpoints = checkpoints or Checkpoints(folder / "training_state", keep=keep)
-        self.pretraining = causal(machine.device)
+        self.pretraining = choose(recipe.objective, self.settings.family, ids.tokenizer, machine.device, recipe.seed)
         self.windows = self._windows()
         self.task = self._task()
 
@@ -79,7 +80,7 @@ class NeuralRun:
             ConfigError: it has another shape or another tokenizer.
         """
         other = load(path)
-        if not isinstance(other.model, NeuralLanguageModel):
+        if not isinstance(other.model, NeuralLanguageModel | EncoderModel):
             raise ConfigError(
                 tr(
                     f"--init-from {path}: a {other.model.family} model has no weights to start from",
@@ -193,19 +194,24 @@ class NeuralRun:
         }
 
     def validate(self) -> dict[str, float]:
-        """Return the mean loss (nats per token) on a fixed set of held-out windows."""
+        """Return mean loss (nats per token) and the objective's metrics on a fixed set of held-out windows."""
         length, isolate = self.settings.context_length, self._isolate
         windows = TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
         questions, forward = self.pretraining.questions(windows), self.pretraining.with_loss(self.decoder)
         count = min(self.recipe.training.validation_windows, windows.windows_per_epoch)
         size = self.recipe.training.batch_windows
         total = weight = 0.0
+        metrics: dict[str, float] = {}
         with torch.no_grad(), self.machine.autocast():
             for start in range(0, count, size):
                 batch = questions.batch(start, min(size, count - start))
-                total += float(self.task.objective.loss(forward, batch).total)
-                weight += self.task.objective.weight(batch)
-        return {"validation_loss": total / weight}
+                found, counted = self.task.objective.loss(forward, batch), self.task.objective.weight(batch)
+                total += float(found.total)
+                weight += counted
+                for name, value in found.metrics.items():
+                    metrics[name] = metrics.get(name, 0.0) + value * counted
+        means = {f"validation_{name}": value / weight for name, value in metrics.items()}
+        return {"validation_loss": total / weight, **means}
 
     def _windows(self) -> TokenWindows:
         shards, data, context = self.ids.prepared.train, self.recipe.data, self.settings.context_length
@@ -224,6 +230,7 @@ class NeuralRun:
             optimizer=Optimizer(self.decoder, self.recipe.training.optimizer),
             windows_per_epoch=self.windows.windows_per_epoch,
             flops_per_token=flops_per_token(self.settings),
+            tokens=self.pretraining.tokens,
         )
 
     def _warm_start(self) -> None:

@@ -7,12 +7,38 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
+from pydantic import Field
 from torch import nn
 
+from zhixing.config import Settings
 from zhixing.data.windows import TokenWindows
+from zhixing.language import tr
 from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
+from zhixing.pretraining.masked import EncoderWithLoss, MaskedBatch, MaskedLM, MaskedSettings, MaskedWindows
+from zhixing.tokenizers.protocol import Tokenizer
+from zhixing.tokenizers.specials import MASK
 from zhixing.training.objective import BatchSource, Objective
+
+
+class AutoSettings(Settings):
+    """The family's own objective, as published."""
+
+    kind: Literal["auto"] = "auto"
+
+
+class CausalSettings(Settings):
+    """Each token from those before it; nothing to choose."""
+
+    kind: Literal["causal"] = "causal"
+
+
+ObjectiveSettings = Annotated[AutoSettings | CausalSettings | MaskedSettings, Field(discriminator="kind")]
+FITTING: dict[str, tuple[str, ...]] = {"bert": ("masked",)}
+"""Family → the objectives it can learn by, its own first; a family that is not named learns causally."""
+EXTRA_TOKENS: dict[str, tuple[str, ...]] = {"masked": (MASK,)}
+"""Objective → the special tokens that a tokenizer needs for it beyond the usual."""
 
 
 @dataclass(frozen=True)
@@ -23,13 +49,66 @@ class Pretraining:
         objective: a batch becomes a summed loss.
         with_loss: wraps a network so that one compiled graph holds network and loss.
         questions: turns windows of ids into the objective's batches, a pure function of the position as they are.
+        tokens: how many tokens of text a batch holds; None: as many as it predicts.
     """
 
     objective: Objective
     with_loss: Callable[[nn.Module], nn.Module]
     questions: Callable[[TokenWindows], BatchSource]
+    tokens: Callable[[Any], float] | None = None
+
+
+def resolve(settings: ObjectiveSettings, family: str) -> ObjectiveSettings:
+    """Return the objective that a family is trained by, ``auto`` replaced by its own.
+
+    Raises:
+        ValueError: the family cannot learn by the one asked for; those that fit are named.
+    """
+    fitting = FITTING.get(family, ("causal",))
+    if settings.kind == "auto":
+        return OWN[fitting[0]]()
+    if settings.kind not in fitting:
+        fits = ", ".join(fitting)
+        raise ValueError(
+            tr(
+                f"objective.kind = {settings.kind} does not fit model.family {family}; use auto or {fits}",
+                f"objective.kind = {settings.kind} 不适用于 model.family {family}；请用 auto 或 {fits}",
+            )
+        )
+    return settings
+
+
+def extra_tokens(settings: ObjectiveSettings, family: str) -> tuple[str, ...]:
+    """Return the special tokens that the objective needs beyond the usual."""
+    return EXTRA_TOKENS.get(resolve(settings, family).kind, ())
+
+
+def choose(settings: ObjectiveSettings, family: str, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
+    """Return the objective of a run, ready; arguments as ``resolve``, and what it may need."""
+    resolved = resolve(settings, family)
+    if isinstance(resolved, MaskedSettings):
+        return masked(resolved, tokenizer, device, seed)
+    return causal(device)
 
 
 def causal(device: str) -> Pretraining:
     """Each token from those before it."""
     return Pretraining(CausalLM(device), DecoderWithLoss, lambda windows: windows)
+
+
+def masked(settings: MaskedSettings, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
+    """Hidden tokens from what stands on both sides."""
+
+    def tokens(batch: MaskedBatch) -> float:
+        return float(batch.inputs.size if batch.lengths is None else batch.lengths.sum())
+
+    return Pretraining(
+        MaskedLM(device),
+        EncoderWithLoss,
+        lambda windows: MaskedWindows(windows, settings, tokenizer, seed),
+        tokens,
+    )
+
+
+OWN: dict[str, Callable[[], ObjectiveSettings]] = {"causal": CausalSettings, "masked": MaskedSettings}
+"""Objective → its settings as published."""

@@ -20,6 +20,7 @@ from zhixing.errors import DataError
 from zhixing.language import tr
 from zhixing.model_folder import read_json, write_folder
 from zhixing.models.save import companion_files
+from zhixing.pretraining.objectives import extra_tokens
 from zhixing.pretraining.recipe import Recipe
 from zhixing.tokenizers.load import load_tokenizer
 from zhixing.tokenizers.protocol import Tokenizer
@@ -85,7 +86,8 @@ def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False) -> To
         )
     point = split_point(recipe.text.validation_fraction)
     read = documents(recipe.text, files=files, announce=False)
-    tokenizer = train_tokenizer(recipe.tokenizer, (d.text for d in read if not is_validation(d, point)))
+    texts = (d.text for d in read if not is_validation(d, point))
+    tokenizer = train_tokenizer(recipe.tokenizer, texts, extra_tokens(recipe.objective, recipe.model.family))
     write_folder(folder, companion_files(tokenizer) | {RECORD: json.dumps(made_from)}, facts={}, replace=True)
     return tokenizer
 
@@ -94,7 +96,9 @@ def _made_from(recipe: Recipe, files: list[InputFile]) -> dict[str, Any]:
     """Return what decides a tokenizer: the settings, and a digest of each file's path, size and time."""
     identities = json.dumps([file.identity for file in files]).encode("utf-8", "surrogateescape")
     text = recipe.text.model_dump(mode="json", exclude={"paths"})
-    settings = {"text": text, "tokenizer": recipe.tokenizer.model_dump(mode="json")}
+    settings: dict[str, Any] = {"text": text, "tokenizer": recipe.tokenizer.model_dump(mode="json")}
+    if extra := extra_tokens(recipe.objective, recipe.model.family):
+        settings["tokenizer"]["extra_tokens"] = list(extra)
     return {"settings": settings, "files": hashlib.sha256(identities).hexdigest()}
 
 

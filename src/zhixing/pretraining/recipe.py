@@ -10,6 +10,7 @@ from zhixing.config import Settings, setting
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.settings import DataSettings
 from zhixing.language import tr
+from zhixing.models.bert import BertSettings
 from zhixing.models.convolutional import ConvolutionalSettings
 from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
@@ -20,6 +21,7 @@ from zhixing.models.ngram import NgramSettings
 from zhixing.models.recurrent import RecurrentSettings
 from zhixing.pretraining.induction import plan_copying
 from zhixing.pretraining.warm_start import WarmStartSettings
+from zhixing.pretraining.objectives import AutoSettings, ObjectiveSettings, resolve
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
 
@@ -30,6 +32,7 @@ ModelSettings = Annotated[
     | FeedForwardSettings
     | ConvolutionalSettings
     | NgramSettings
+    | BertSettings
     | HmmSettings
     | MixtureSettings,
     Field(discriminator="family"),
@@ -49,9 +52,15 @@ class Recipe(Settings):
     model: ModelSettings = LlamaSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     training: TrainingSettings = TrainingSettings(minutes=5.0)
+    objective: ObjectiveSettings = AutoSettings()
 
     @model_validator(mode="after")
     def _warm_start_fits(self) -> Recipe:
+    @model_validator(mode="after")
+    def _objective_fits(self) -> Recipe:
+        resolve(self.objective, self.model.family)
+        return self
+
         llama = self.model if isinstance(self.model, LlamaSettings) else None
         if self.warm_start.copying_heads and (llama is None or plan_copying(llama) is None):
             raise ValueError(

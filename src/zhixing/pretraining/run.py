@@ -18,6 +18,7 @@ from zhixing.evaluation.run import versions
 from zhixing.language import tr
 from zhixing.model_folder import MANIFEST_NAME, Content, model_card, publish_into
 from zhixing.model_folder.durable import replace_file
+from zhixing.models.families import ENCODERS
 from zhixing.models.hmm import HmmModel, HmmSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramModel, NgramSettings
@@ -30,6 +31,7 @@ from zhixing.training.metrics import read_metrics
 if TYPE_CHECKING:
     from zhixing.pretraining.neural import NeuralRun
 
+    from zhixing.training.report import Sample
 _log = logging.getLogger(__name__)
 RECIPE = "recipe.yaml"
 STATE = "training_state"
@@ -201,12 +203,9 @@ def _finish(neural: NeuralRun) -> TrainResult:
 
 
 def _report(neural: NeuralRun) -> None:
-    from zhixing.models.neural import NeuralLanguageModel
-    from zhixing.pretraining.samples import draw_samples
     from zhixing.training.report import write_report
 
     recipe, ids, folder = neural.recipe, neural.ids, neural.folder
-    model = NeuralLanguageModel(neural.decoder)
     write_report(
         folder / "report.html",
         title=recipe.name,
@@ -214,8 +213,8 @@ def _report(neural: NeuralRun) -> None:
         metrics=_metrics(folder),
         facts=neural.facts(),
         data_card=data_card(ids),
-        samples=draw_samples(recipe.name, model, ids, recipe.seed),
-        commands={"serve": f"zhixing serve {folder}"},
+        samples=_samples(neural),
+        commands=_commands(neural),
     )
 
 
@@ -226,6 +225,26 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
     except OSError as error:
         _log.warning(
             tr(
+def _commands(neural: NeuralRun) -> dict[str, str]:
+    """Return what to do next with the model."""
+    if neural.settings.family in ENCODERS:
+        shards = neural.ids.prepared.validation.folder.parent
+        return {"evaluate": f"zhixing evaluate {neural.folder} --data {shards}"}
+    return {"serve": f"zhixing serve {neural.folder}"}
+
+
+def _samples(neural: NeuralRun) -> list[Sample]:
+    """Return what the model writes or fills in, for the report."""
+    from zhixing.models.encoder import EncoderModel
+    from zhixing.models.neural import NeuralLanguageModel
+    from zhixing.pretraining.samples import draw_fillings, draw_samples
+
+    recipe, ids = neural.recipe, neural.ids
+    if neural.settings.family in ENCODERS:
+        return draw_fillings(recipe.name, EncoderModel(neural.decoder), ids, recipe.seed)
+    return draw_samples(recipe.name, NeuralLanguageModel(neural.decoder), ids, recipe.seed)
+
+
                 f"metrics cannot be read ({error}); the report shows no curves",
                 f"无法读取指标（{error}）；报告中没有曲线",
             )
@@ -303,5 +322,6 @@ def _facts(recipe: Recipe, ids: Ids, family: str) -> dict[str, Any]:
 
 
 def _publish(recipe: Recipe, folder: Path, files: Mapping[str, Content], facts: Mapping[str, Any]) -> None:
-    card = model_card(recipe.name, facts=facts)
+    task = "fill-mask" if recipe.model.family in ENCODERS else "text-generation"
+    card = model_card(recipe.name, facts=facts, pipeline_tag=task)
     publish_into(folder, {**files, RECIPE: to_yaml(recipe), "README.md": card}, facts=facts)

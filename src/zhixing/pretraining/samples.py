@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from zhixing.generation.generate import generate
 from zhixing.generation.settings import GenerationSettings
+from zhixing.models.encoder import EncoderModel, mask_id, mask_token, wrap
 from zhixing.models.protocol import LanguageModel
 from zhixing.pretraining.prepare import Ids
 from zhixing.training.report import Sample
 
 PROMPTS, PROMPT_TOKENS, NEW_TOKENS = 2, 24, 120
+HIDDEN = 4
+"""Tokens of a prompt that a masked model has to fill in."""
 
 
 def draw_samples(name: str, model: LanguageModel, ids: Ids, seed: int) -> list[Sample]:
@@ -20,3 +25,23 @@ def draw_samples(name: str, model: LanguageModel, ids: Ids, seed: int) -> list[S
     settings = GenerationSettings(max_new_tokens=NEW_TOKENS, temperature=0.8, top_p=0.95, seed=seed)
     texts = generate(model, tokenizer, prompts, settings)
     return [Sample(name, prompt, found.text) for prompt, found in zip(prompts, texts, strict=True)]
+
+
+def draw_fillings(name: str, model: EncoderModel, ids: Ids, seed: int) -> list[Sample]:
+    """Return the same beginnings with some tokens masked, and what a masked model reads there."""
+    shards, tokenizer = ids.prepared.validation, ids.tokenizer
+    mask = mask_token(tokenizer)
+    samples = []
+    for index in range(min(PROMPTS, shards.document_count)):
+        whole = wrap(tokenizer, shards.document(index)[1 : 1 + min(2 * PROMPT_TOKENS, model.context_length - 2)])
+        may = [place for place, token in enumerate(whole) if int(token) not in tokenizer.special_ids]
+        if not may:
+            continue
+        places = np.sort(np.random.default_rng([seed, index]).permutation(may)[:HIDDEN])
+        hidden = whole.copy()
+        hidden[places] = mask_id(tokenizer)
+        filled = whole.copy()
+        filled[places] = model.masked_log_probs(hidden[None], np.zeros_like(places), places).argmax(axis=1)
+        pieces = [mask if place in places else tokenizer.decode([int(token)]) for place, token in enumerate(whole)]
+        samples.append(Sample(name, "".join(pieces), tokenizer.decode(int(token) for token in filled)))
+    return samples

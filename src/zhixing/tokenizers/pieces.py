@@ -114,6 +114,11 @@ class PieceTokenizer:
         """Return the id of a special token, or None."""
         return self._special_tokens.get(token)
 
+    def takes_blanks_before(self, token: str) -> bool:
+        """Say whether a special token swallows the blanks before it, as RoBERTa's ``<mask>`` does."""
+        added = self._document.get("added_tokens") or []
+        return any(one["content"] == token and bool(one.get("lstrip")) for one in added)
+
     def save(self, folder: Path) -> None:
         """Write ``tokenizer.json`` and ``tokenizer_config.json`` into ``folder``, which is made if it is
         absent."""

@@ -63,6 +63,7 @@ class Task:
         optimizer: moves the parameters.
         windows_per_epoch: positions in one pass over the text.
         flops_per_token: floating-point operations of forward and backward, for the fraction of the ceiling.
+        tokens: how many tokens of text a batch holds; None: as many as it predicts.
     """
 
     model: nn.Module
@@ -72,6 +73,7 @@ class Task:
     optimizer: Optimizer
     windows_per_epoch: int
     flops_per_token: float
+    tokens: Callable[[Any], float] | None = None
 
 
 @dataclass(frozen=True)
@@ -112,11 +114,11 @@ def run(task: Task, settings: TrainingSettings, machine: Machine, state: Progres
     with _signals() as pending, progress(tr("training", "训练"), 100, "%", done=shown) as bar:
         while (spent := spent_fraction(task, settings, state)) < 1 and not state.finished:
             begin = time.perf_counter()
-            loss, norm = _step(task, settings, machine, state, spent)
+            loss, norm, metrics = _step(task, settings, machine, state, spent)
             state.seconds += time.perf_counter() - begin
             state.joules = joules_before + hooks.joules()
             if not state.skipped_in_a_row:
-                window.add(loss, norm)
+                window.add(loss, norm, metrics)
             shown = _show(bar, shown, 100 * min(1.0, spent_fraction(task, settings, state)), window)
             if state.step % settings.log_every == 0:
                 hooks.record(window.close())
@@ -146,22 +148,25 @@ def spent_fraction(task: Task, settings: TrainingSettings, state: Progress) -> f
 
 def _step(
     task: Task, settings: TrainingSettings, machine: Machine, state: Progress, spent: float
-) -> tuple[float, float]:
-    """Do one optimizer step; return (mean loss in nats, gradient norm before clipping)."""
+) -> tuple[float, float, dict[str, float]]:
+    """Do one optimizer step; return (mean loss in nats, gradient norm before clipping, the objective's metrics)."""
     size = settings.batch_windows
     batches = [task.source.batch(state.position + i * size, size) for i in range(settings.accumulation)]
     weight = sum(task.objective.weight(batch) for batch in batches)
     loss = 0.0
+    metrics: dict[str, float] = {}
     if weight > 0:
         for batch in batches:
             with machine.autocast():
-                total = task.objective.loss(task.forward, batch).total / weight
+                found = task.objective.loss(task.forward, batch)
+                total = found.total / weight
             total.backward()  # type: ignore[no-untyped-call]
             loss += float(total.detach())
+            _add(metrics, found.metrics, 1 / len(batches))
     norm = float(nn.utils.clip_grad_norm_(task.model.parameters(), settings.clip_norm or math.inf))
     state.position += size * settings.accumulation
     state.step += 1
-    state.tokens += round(weight)
+    state.tokens += round(weight if task.tokens is None else sum(task.tokens(batch) for batch in batches))
     if weight > 0 and math.isfinite(loss) and math.isfinite(norm):
         task.optimizer.set_rate(factor(settings.schedule, spent))
         task.optimizer.step()
@@ -169,7 +174,7 @@ def _step(
     else:
         _skip(state, weight, loss, norm)
     task.model.zero_grad(set_to_none=True)
-    return loss, norm
+    return loss, norm, metrics
 
 
 def _skip(state: Progress, weight: float, loss: float, norm: float) -> None:
@@ -248,10 +253,12 @@ class _Window:
 
     def _restart(self) -> None:
         self.steps, self._loss, self._norm = 0, 0.0, 0.0
+        self._metrics: dict[str, float] = {}
         self._seconds, self._tokens = self._state.seconds, self._state.tokens
 
-    def add(self, loss: float, norm: float) -> None:
+    def add(self, loss: float, norm: float, metrics: dict[str, float]) -> None:
         self.steps += 1
+        _add(self._metrics, metrics)
         self._loss += loss
         self._norm += norm
 
@@ -271,6 +278,7 @@ class _Window:
             "tokens": state.tokens,
             "seconds": state.seconds,
             "loss": self.loss,
+            **{name: value / self.steps for name, value in self._metrics.items()},
             "gradient_norm": self._norm / self.steps if self.steps else math.nan,
             **{f"learning_rate_{k}": v for k, v in self._task.optimizer.rates().items()},
             "tokens_per_second": rate,
@@ -281,6 +289,11 @@ class _Window:
         }
         self._restart()
         return record
+
+
+def _add(sums: dict[str, float], values: dict[str, float], factor: float = 1.0) -> None:
+    for name, value in values.items():
+        sums[name] = sums.get(name, 0.0) + factor * value
 
 
 def _show(bar: Bar, shown: float, now: float, window: _Window) -> float:

@@ -248,6 +248,9 @@ def _chart_list(metrics: Sequence[Record]) -> list[tuple[str, dict[str, str], Ax
     return [
         (tr("Loss", "损失"), {"loss": tr("training", "训练"), "validation_loss": tr("validation", "验证")},
          Axis(tr("nats per token", "奈特/词元")), 1),
+        (tr("Masked tokens named right", "猜中的掩码词元"),
+         {"masked_accuracy": tr("training", "训练"), "validation_masked_accuracy": tr("validation", "验证")},
+         Axis("%", from_zero=True, reaches=100), 100),
         (tr("Learning rate", "学习率"), rate_names, Axis(tr("rate", "学习率"), from_zero=True), 1),
         (tr("Gradient norm", "梯度范数"), {"gradient_norm": tr("before clipping", "裁剪前")},
          Axis(tr("norm before clipping", "裁剪前的范数"), from_zero=not spiky, log=spiky), 1),
