@@ -26,6 +26,7 @@ from zhixing.agreement.families import (
     training_step,
     transformer,
     warm_start,
+    word_vectors,
 )
 from zhixing.agreement.row import Row
 
@@ -49,6 +50,7 @@ ROWS: tuple[Row, ...] = (
     *hmm.ROWS,
     *mixture.ROWS,
     *warm_start.ROWS,
+    *word_vectors.ROWS,
 )
 
 CLASSIFIERS = "heads for labelled data: classification, tagging, regression"
@@ -59,7 +61,7 @@ SPECULATIVE = "speculative decoding in the serving engine"
 COMPRESSION = "quantisation, pruning and distillation"
 PRIVACY = "private training and its audit"
 ATTRIBUTION = "attributions of a prediction to its input"
-VECTORS = "word vectors: Word2Vec, GloVe, FastText"
+VECTORS = "the loss in the report of word vectors (the gradients have rows)"
 SUBWORDS = "WordPiece and unigram tokenizers"
 WIDER_POSITIONS = "the encoder and long-context families: BERT, T5, BLOOM"
 
@@ -101,25 +103,10 @@ TO_COME: dict[str, str] = {
     "trust.private_training_epsilon": PRIVACY,
     "trust.integrated_gradients": ATTRIBUTION,
     "trust.attention_rollout": ATTRIBUTION,
-    "word_vectors.cbow_gradient": VECTORS,
     "word_vectors.cbow_loss": VECTORS,
-    "word_vectors.co_occurrence": VECTORS,
-    "word_vectors.compose": VECTORS,
-    "word_vectors.glove_gradient": VECTORS,
-    "word_vectors.glove_loss": VECTORS,
-    "word_vectors.glove_weight": VECTORS,
-    "word_vectors.hierarchical_softmax_gradient": VECTORS,
     "word_vectors.hierarchical_softmax_loss": VECTORS,
-    "word_vectors.huffman_codes": VECTORS,
-    "word_vectors.keep_probability": VECTORS,
-    "word_vectors.negative_sampling_gradient": VECTORS,
     "word_vectors.negative_sampling_loss": VECTORS,
-    "word_vectors.noise_distribution": VECTORS,
-    "word_vectors.skip_gram_gradient": VECTORS,
     "word_vectors.skip_gram_loss": VECTORS,
-    "word_vectors.subword_bucket": VECTORS,
-    "word_vectors.subwords": VECTORS,
-    "word_vectors.window_pairs": VECTORS,
     "tokenization.encode_unigram": SUBWORDS,
     "tokenization.encode_wordpiece": SUBWORDS,
     "tokenization.learn_wordpieces": SUBWORDS,

@@ -28,6 +28,7 @@ VERBS = {
     "evaluate": ("measure models on held-out text", "在留出文本上评估模型"),
     "generate": ("write text with a model", "用模型生成文本"),
     "chat": ("talk with a model in the terminal", "在终端中与模型对话"),
+    "run": ("do a task with a trained model", "用训练好的模型完成任务"),
     "serve": ("serve models over an OpenAI-compatible API", "以兼容 OpenAI 的接口提供模型服务"),
     "explain": ("explain an idea of the field: formula, worked example, code", "讲解一个概念：公式、算例与代码"),
     "verify": ("check that the practice computes what the theory says", "验证实践与理论一致"),

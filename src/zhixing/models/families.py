@@ -40,6 +40,13 @@ def family_of(config: dict[str, Any], where: str) -> str:
         return NEURAL[name]
     if name in STATISTICAL:
         return str(name)
+    if name == "word_vectors":
+        raise ModelFolderError(
+            tr(
+                f"{where} holds word vectors, which say nothing of the next word; see zhixing run --help",
+                f"{where} 中是词向量，不能预测下一个词；参见 zhixing run --help",
+            )
+        )
     hint = nearest(str(name), [*NEURAL, *STATISTICAL])
     raise ModelFolderError(
         tr(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from zhixing.models.hmm import HmmModel
     from zhixing.models.mixture import MixtureModel
     from zhixing.models.ngram import NgramModel
+    from zhixing.models.word_vectors import WordVectors
 
 
 def neural_files(module: nn.Module, settings: DecoderSettings, separator_id: int) -> dict[str, Content]:
@@ -39,6 +40,12 @@ def ngram_files(model: NgramModel) -> dict[str, Content]:
 def hmm_files(model: HmmModel) -> dict[str, Content]:
     """Return ``config.json`` and the probabilities of a hidden Markov model."""
     return {"config.json": _json(model.config()), **tensor_files(model.save_tensors())}
+
+
+def word_vector_files(model: WordVectors) -> dict[str, Content]:
+    """Return ``config.json``, the vectors, and the words in their order, one a line."""
+    words = "".join(f"{word}\n" for word in model.words).encode("utf-8", "surrogatepass")
+    return {"config.json": _json(model.config()), "vocabulary.txt": words, **tensor_files(model.save_tensors())}
 
 
 def mixture_files(model: MixtureModel, member_folders: Sequence[Path]) -> dict[str, Content]:

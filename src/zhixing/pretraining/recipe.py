@@ -19,9 +19,10 @@ from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
 from zhixing.models.recurrent import RecurrentSettings
+from zhixing.models.word_vectors import WordVectorSettings
 from zhixing.pretraining.induction import plan_copying
-from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.pretraining.objectives import AutoSettings, ObjectiveSettings, resolve
+from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
 
@@ -31,10 +32,11 @@ ModelSettings = Annotated[
     | RecurrentSettings
     | FeedForwardSettings
     | ConvolutionalSettings
-    | NgramSettings
     | BertSettings
+    | NgramSettings
     | HmmSettings
-    | MixtureSettings,
+    | MixtureSettings
+    | WordVectorSettings,
     Field(discriminator="family"),
 ]
 
@@ -50,17 +52,17 @@ class Recipe(Settings):
     tokenizer: TokenizerSettings = TokenizerSettings()
     data: DataSettings = DataSettings()
     model: ModelSettings = LlamaSettings()
+    objective: ObjectiveSettings = AutoSettings()
     warm_start: WarmStartSettings = WarmStartSettings()
     training: TrainingSettings = TrainingSettings(minutes=5.0)
-    objective: ObjectiveSettings = AutoSettings()
 
-    @model_validator(mode="after")
-    def _warm_start_fits(self) -> Recipe:
     @model_validator(mode="after")
     def _objective_fits(self) -> Recipe:
         resolve(self.objective, self.model.family)
         return self
 
+    @model_validator(mode="after")
+    def _warm_start_fits(self) -> Recipe:
         llama = self.model if isinstance(self.model, LlamaSettings) else None
         if self.warm_start.copying_heads and (llama is None or plan_copying(llama) is None):
             raise ValueError(

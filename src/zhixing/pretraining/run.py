@@ -23,6 +23,7 @@ from zhixing.models.hmm import HmmModel, HmmSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramModel, NgramSettings
 from zhixing.models.save import companion_files, hmm_files, mixture_files, ngram_files
+from zhixing.models.word_vectors import WordVectorSettings
 from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
@@ -30,13 +31,13 @@ from zhixing.training.metrics import read_metrics
 
 if TYPE_CHECKING:
     from zhixing.pretraining.neural import NeuralRun
-
     from zhixing.training.report import Sample
+
 _log = logging.getLogger(__name__)
 RECIPE = "recipe.yaml"
 STATE = "training_state"
 IDS_FOLDER = "ids_folder.txt"
-COUNTED = (NgramSettings, HmmSettings, MixtureSettings)
+COUNTED = (NgramSettings, HmmSettings, MixtureSettings, WordVectorSettings)
 """Families without weights that a step changes: learned in one go, from no start."""
 
 
@@ -87,6 +88,10 @@ def train(
     _check_free(out)
     if announce:
         _log.info("%s", to_yaml(recipe))
+    if isinstance(recipe.model, WordVectorSettings):
+        _refuse_ids(shared)
+        _claim(out, recipe, None)
+        return _train_word_vectors(recipe, out)
     ids = _ids(recipe, shared or out, replace=shared is None)
     if counted:
         _claim(out, recipe, shared)
@@ -130,6 +135,8 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
                 f"zhixing train {folder / RECIPE} --init-from {folder} --out 新文件夹",
             )
         )
+    if isinstance(recipe.model, WordVectorSettings):
+        return _train_word_vectors(recipe, folder)
     link = folder / IDS_FOLDER
     ids_folder = Path(link.read_text(encoding="utf-8").strip()) if link.exists() else folder
     if isinstance(recipe.model, COUNTED):
@@ -218,13 +225,6 @@ def _report(neural: NeuralRun) -> None:
     )
 
 
-def _metrics(folder: Path) -> list[dict[str, Any]]:
-    """Return the records of a run; none, and a warning, where they cannot be read: the model is finished."""
-    try:
-        return read_metrics(folder)
-    except OSError as error:
-        _log.warning(
-            tr(
 def _commands(neural: NeuralRun) -> dict[str, str]:
     """Return what to do next with the model."""
     if neural.settings.family in ENCODERS:
@@ -245,6 +245,13 @@ def _samples(neural: NeuralRun) -> list[Sample]:
     return draw_samples(recipe.name, NeuralLanguageModel(neural.decoder), ids, recipe.seed)
 
 
+def _metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the records of a run; none, and a warning, where they cannot be read: the model is finished."""
+    try:
+        return read_metrics(folder)
+    except OSError as error:
+        _log.warning(
+            tr(
                 f"metrics cannot be read ({error}); the report shows no curves",
                 f"无法读取指标（{error}）；报告中没有曲线",
             )
@@ -285,6 +292,26 @@ def _train_hmm(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
     facts |= {"tokens_seen": len(model.history) * shards.token_count}
     _publish(recipe, folder, hmm_files(model) | companion_files(tokenizer), facts)
     return TrainResult(folder, facts)
+
+
+def _refuse_ids(ids_folder: Path | None) -> None:
+    if ids_folder is not None:
+        raise ConfigError(
+            tr(
+                "--ids: word vectors are learned from words, not from a tokenizer's ids; leave it out",
+                "--ids：词向量由词而非分词器编号学习；请去掉该选项",
+            )
+        )
+
+
+def _train_word_vectors(recipe: Recipe, folder: Path) -> TrainResult:
+    from zhixing.pretraining.word_vectors import learn_from_recipe
+
+    files, found = learn_from_recipe(recipe, folder / STATE)
+    made_by = {"family": "word_vectors", "recipe": digest(recipe), "seed": recipe.seed, "versions": versions()}
+    _publish(recipe, folder, files, made_by | found)
+    shutil.rmtree(folder / STATE, ignore_errors=True)
+    return TrainResult(folder, made_by | found)
 
 
 def _train_mixture(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:

@@ -1,0 +1,121 @@
+"""``zhixing run TASK``: what a trained model is for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from zhixing.cli.output import JsonFlag, emit
+from zhixing.language import tr
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    help=tr("Do a task with a trained model.", "用训练好的模型完成任务。"),
+    add_completion=False,
+    no_args_is_help=True,
+)
+
+Source = Annotated[
+    Path,
+    typer.Argument(
+        help=tr(
+            "folder of word vectors, or a .vec, .txt or .bin file of them", "词向量文件夹，或 .vec、.txt、.bin 文件"
+        )
+    ),
+]
+Words = Annotated[list[str] | None, typer.Argument(help=tr("the words", "词"), show_default=False)]
+File = Annotated[Path | None, typer.Option("--file", help=tr("judge the vectors by this file", "用该文件评估词向量"))]
+Number = Annotated[int, typer.Option("--n", min=1, help=tr("words to show", "显示的词数"))]
+
+
+@app.command(
+    help=tr(
+        "How alike two words are; or, with --file, how well the vectors rank the word pairs in it.",
+        "两个词有多相似；或用 --file 评估词向量对词对的排序。",
+    )
+)
+def similarity(source: Source, words: Words = None, file: File = None, as_json: JsonFlag = False) -> None:
+    """Print a cosine, or a rank correlation."""
+    from zhixing.applications import vectors
+
+    given = _checked(words, file, 2)
+    model = vectors.open_vectors(source)
+    if file is None:
+        cosine = vectors.similarity(model, given[0], given[1])
+        emit(as_json, {"words": given, "similarity": cosine}, f"{cosine:.4f}")
+        return
+    found = vectors.similarity_of_file(model, file)
+    emit(as_json, found.as_dict(), _pairs_text(found.spearman, found.interval, found.covered, found.total))
+
+
+@app.command(
+    help=tr(
+        "What is to C as B is to A; or, with --file, how many of its analogies the vectors answer.",
+        "B 之于 A，如同何词之于 C；或用 --file 评估能答对多少类比题。",
+    )
+)
+def analogy(
+    source: Source, words: Words = None, file: File = None, number: Number = 5, as_json: JsonFlag = False
+) -> None:
+    """Print the best answers, or the accuracy."""
+    from zhixing.applications import vectors
+
+    given = _checked(words, file, 3)
+    model = vectors.open_vectors(source)
+    if file is None:
+        found = vectors.analogy(model, given[0], given[1], given[2], number)
+        emit(as_json, {"words": given, "answers": _pairs(found)}, _table(found))
+        return
+    result = vectors.analogies_of_file(model, file)
+    lines = [_accuracy(name, part) for name, part in result.sections.items()]
+    emit(as_json, result.as_dict(), "\n".join([*lines, _accuracy(tr("all", "合计"), result)]))
+
+
+@app.command(help=tr("The words nearest to a word.", "与一个词最相近的词。"))
+def neighbours(source: Source, word: str, number: Number = 10, as_json: JsonFlag = False) -> None:
+    """Print words and cosines, the nearest first."""
+    from zhixing.applications import vectors
+
+    found = vectors.neighbours(vectors.open_vectors(source), word, number)
+    emit(as_json, {"word": word, "neighbours": _pairs(found)}, _table(found))
+
+
+def _checked(words: list[str] | None, file: Path | None, number: int) -> list[str]:
+    """Return the words; none where a file is given instead."""
+    from zhixing.errors import ConfigError
+
+    if (file is None) == (not words) or (words and len(words) != number):
+        raise ConfigError(
+            tr(f"give either {number} words, or --file", f"请给出 {number} 个词，或给出 --file（二者取一）")
+        )
+    return words or []
+
+
+def _pairs(found: list[tuple[str, float]]) -> list[dict[str, Any]]:
+    return [{"word": word, "similarity": cosine} for word, cosine in found]
+
+
+def _table(found: list[tuple[str, float]]) -> str:
+    return "\n".join(f"{cosine:7.4f}  {word}" for word, cosine in found)
+
+
+def _range(interval: tuple[float, float] | None, scale: float = 1) -> str:
+    return f" ({interval[0] * scale:.3g} … {interval[1] * scale:.3g})" if interval else ""
+
+
+def _pairs_text(spearman: float | None, interval: tuple[float, float] | None, covered: int, total: int) -> str:
+    value = "–" if spearman is None else f"{spearman:.4f}{_range(interval)}"
+    return tr(
+        f"Spearman {value}, {covered} of {total} pairs have vectors",
+        f"斯皮尔曼 {value}，{total} 个词对中 {covered} 个有向量",
+    )
+
+
+def _accuracy(name: str, part: Any) -> str:
+    value = "–" if part.accuracy is None else f"{100 * part.accuracy:.1f} %{_range(part.interval, 100)}"
+    return tr(
+        f"{name}: {value}, {part.right} right of {part.covered} with vectors, {part.total} in the file",
+        f"{name}：{value}，有向量的 {part.covered} 题中答对 {part.right} 题，文件共 {part.total} 题",
+    )
