@@ -51,7 +51,7 @@ def report(folder: Path) -> CompareReport:
     ]
     return CompareReport(
         folder, folder / "compare.html", (*rows, Row("xlnet", "xlnet", error="out of memory: 3 GB")), tuple(pairs),
-        choose(rows, limits, None, ["xlnet"]), limits, {"xz -9": 1.52},
+        choose(rows, limits, None), limits, {"xz -9": 1.52},
         tuple(curve(*pair) for pair in ranked if pair[0] in NEURAL),
         tuple(Sample(name, "def close(self):\n", HOSTILE if name == "hmm" else "    return 1\n") for name, _ in ranked),
         {"budget": {"minutes": 2.0}, "seed": 0, "tokenizer": "45" * 32, "held_out": {"documents": 83}},

@@ -93,7 +93,7 @@ def test_the_policy_names_its_own_style_alone(report: CompareReport) -> None:
 
 def test_when_every_model_failed(report: CompareReport) -> None:
     failed = tuple(Row(row.model, row.family, error="no") for row in report.rows)
-    choice = choose([], Limits(), None, [row.model for row in failed])
+    choice = choose([], Limits(), None)
     html = page(replace(report, rows=failed, neighbours=(), choice=choice, curves=(), samples=()))
     Tags(html)
     assert "No model was finished" in html and "<figure" not in html

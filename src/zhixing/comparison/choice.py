@@ -96,14 +96,13 @@ def admitted(ranked: Sequence[Figures], limits: Limits) -> list[str]:
     return [row.model for row in ranked if not limits.broken_by(row)]
 
 
-def choose(ranked: Sequence[Figures], limits: Limits, test: Comparison | None, failed: Sequence[str] = ()) -> Choice:
+def choose(ranked: Sequence[Figures], limits: Limits, test: Comparison | None) -> Choice:
     """Choose among models ranked by bits per byte, the best first.
 
     Args:
         ranked: those that have figures.
         limits: of the user.
         test: the best of the admitted against the next of them; None if there is no next.
-        failed: names of the models without figures.
     """
     names = admitted(ranked, limits)
     excluded = {row.model: reasons for row in ranked if (reasons := limits.broken_by(row))}
@@ -112,9 +111,6 @@ def choose(ranked: Sequence[Figures], limits: Limits, test: Comparison | None, f
     if excluded:
         told = tr("; ", "；").join(tr(f"{n} ({', '.join(r)})", f"{n}（{'、'.join(r)}）") for n, r in excluded.items())
         sentences.append(tr(f"Left out: {told}.", f"超出限制而未列入：{told}。"))
-    if failed:
-        told = tr(", ", "、").join(failed)
-        sentences.append(tr(f"Failed: {told}.", f"失败：{told}。"))
     return Choice(best.model if best else None, excluded, sentences)
 
 
@@ -123,17 +119,20 @@ def _chosen(best: Figures, count: int, limits: Limits, test: Comparison | None) 
     doubt = ""
     if test is not None and test.better is None:
         doubt = tr(f"; on this text it is not distinguishable from {test.b}", f"；在此文本上它与 {test.b} 无法区分")
-    among = tr(f"the lowest of {count} models", f"为 {count} 个模型中最低") if count > 1 else ""
-    among = among or tr("the only model", "也是唯一的模型")
     if not limits.given:
+        among = tr(f"the lowest of {count} models", f"{count} 个模型中最低") if count > 1 else ""
+        among = among or tr("the only model", "是唯一的模型")
         return tr(
             f"Choose {best.model}: {bits} bits per byte, {among}{doubt}.",
             f"选 {best.model}：每字节 {bits} 比特，{among}{doubt}。",
         )
+    among = (
+        tr(f"the lowest of the {count} models that keep them", f"符合限制的 {count} 个模型中最低") if count > 1 else ""
+    )
+    among = among or tr("the only model that keeps them", "是唯一符合限制的模型")
     return tr(
-        f"Within your limits ({limits.in_words()}) choose {best.model}: {bits} bits per byte, {among} that "
-        f"{'keep' if count > 1 else 'keeps'} them{doubt}.",
-        f"在您的限制内（{limits.in_words()}），选 {best.model}：每字节 {bits} 比特，在符合限制者中{among}{doubt}。",
+        f"Within your limits ({limits.in_words()}) choose {best.model}: {bits} bits per byte, {among}{doubt}.",
+        f"在您的限制内（{limits.in_words()}），选 {best.model}：每字节 {bits} 比特，{among}{doubt}。",
     )
 
 

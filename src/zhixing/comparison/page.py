@@ -58,8 +58,7 @@ def render(report: CompareReport, *, title: str, recipe: str, card: Mapping[str,
         titles=column_titles(),
         rows=[(row, cells(row)) for row in report.finished],
         failed=[row for row in report.rows if row.error is not None],
-        memory_of=_memory_in_words(report.finished),
-        energy=_energy_in_words(report.finished),
+        table_notes=_table_notes(report.finished),
         charts={"seconds": _chart(report, "seconds"), "flops": _chart(report, "flops")},
         splits={name: card[name] for name in ("train", "validation") if name in card},
         facts=visible_in(report.facts),
@@ -99,6 +98,23 @@ def _chart(report: CompareReport, over: str) -> Markup:
     heading = tr("Loss on held-out text", "留出文本上的损失")
     across, up = Axis(label, from_zero=True, tight=True), Axis(tr("nats per token", "奈特/词元"))
     return line_chart(heading, series, across, up, wide=True)
+
+
+def _table_notes(rows: Sequence[Row]) -> list[str]:
+    """Return what the columns hold, sentence by sentence."""
+    return [
+        tr("The interval is that of bits per byte over documents, from the bootstrap.",
+           "区间由按文档的自助法得出。"),
+        tr("First guess right: how often the most probable token came, at the same held-out places for all.",
+           "首选命中：在相同的留出位置上，概率最大的词元恰好出现的比例。"),
+        tr("Parameters of a counted model are its stored probabilities; it reads the text as often as its method asks: "
+           "the budget binds the neural models.",
+           "计数模型的参数指其存储的概率；它按方法所需读文本，预算只约束神经模型。"),
+        tr("Tokens/s: eight texts at once; ms/token: one text alone.",
+           "词元/秒：八个文本同时写作；毫秒/词元：单个文本。"),
+        _memory_in_words(rows),
+        _energy_in_words(rows),
+    ]  # fmt: skip
 
 
 def _memory_in_words(rows: Sequence[Row]) -> str:

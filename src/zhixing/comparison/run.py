@@ -204,7 +204,7 @@ def _report(
 
     rows = [each.row for each in ranked]
     first_two = neighbours(admitted(rows, limits)[:2])
-    choice = choose(rows, limits, first_two[0] if first_two else None, [row.model for row in failed])
+    choice = choose(rows, limits, first_two[0] if first_two else None)
     measured_xz = xz(question.documents.texts())
     return CompareReport(
         out=out,
