@@ -94,6 +94,7 @@ def co_occurrence() -> Topic[CoOccurrenceInputs]:
         ),
         papers=(f"{GLOVE}, sections 3 and 4.2", "Lund & Burgess 1996, Producing high-dimensional semantic spaces"),
         theory=(theory.co_occurrence,),
+        practice=("zhixing.models.word_vector_tables:co_occurrences",),
         related=("glove", "skip-gram"),
     )
 
@@ -196,6 +197,10 @@ def glove() -> Topic[GloveInputs]:
         ),
         papers=(f"{GLOVE}, equations 8 and 9",),
         theory=(theory.glove_loss, theory.glove_gradient, theory.glove_weight),
+        practice=(
+            "zhixing.models.word_vector_kernels:learn_counts",
+            "zhixing.pretraining.word_vector_learner:CountLearner",
+        ),
         related=("co-occurrence", "skip-gram"),
     )
 

@@ -119,6 +119,7 @@ def fasttext() -> Topic[FastTextInputs]:
         ),
         papers=(f"{FASTTEXT}, section 3.2",),
         theory=(word_vectors.subwords, word_vectors.subword_bucket, word_vectors.compose),
+        practice=("zhixing.models.word_vector_tables:gram_tables", "zhixing.models.word_vectors:WordVectors.vector"),
         related=("skip-gram", "wordpiece"),
     )
 

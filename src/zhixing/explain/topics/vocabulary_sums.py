@@ -88,6 +88,10 @@ def negative_sampling() -> Topic[NegativeSamplingInputs]:
         ),
         papers=(f"{DISTRIBUTED}, section 2.2", "Goldberg & Levy 2014, word2vec explained"),
         theory=(theory.negative_sampling_loss, theory.negative_sampling_gradient, theory.noise_distribution),
+        practice=(
+            "zhixing.models.word_vector_tables:noise_tables",
+            "zhixing.models.word_vector_kernels:skip_gram_place",
+        ),
         related=("skip-gram", "cbow", "hierarchical-softmax"),
     )
 
@@ -216,6 +220,10 @@ def hierarchical_softmax() -> Topic[HierarchicalSoftmaxInputs]:
             "Morin & Bengio 2005, Hierarchical probabilistic neural network language model",
         ),
         theory=(theory.huffman_codes, theory.hierarchical_softmax_loss, theory.hierarchical_softmax_gradient),
+        practice=(
+            "zhixing.models.word_vector_tables:huffman_paths",
+            "zhixing.models.word_vector_kernels:skip_gram_place",
+        ),
         related=("skip-gram", "negative-sampling"),
     )
 

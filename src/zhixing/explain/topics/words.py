@@ -133,6 +133,10 @@ def skip_gram() -> Topic[VectorInputs]:
         ),
         papers=(f"{DISTRIBUTED}, section 2", f"{EFFICIENT}, section 3.2"),
         theory=(theory.window_pairs, theory.skip_gram_loss, theory.skip_gram_gradient),
+        practice=(
+            "zhixing.models.word_vector_kernels:skip_gram_place",
+            "zhixing.pretraining.word_vector_learner:TextLearner",
+        ),
         related=("cbow", "negative-sampling", "hierarchical-softmax", "fasttext"),
     )
 
@@ -219,6 +223,7 @@ def cbow() -> Topic[VectorInputs]:
         ),
         papers=(f"{EFFICIENT}, section 3.1",),
         theory=(theory.cbow_loss, theory.cbow_gradient),
+        practice=("zhixing.models.word_vector_kernels:cbow_place",),
         related=("skip-gram", "negative-sampling"),
     )
 
