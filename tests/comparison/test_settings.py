@@ -64,6 +64,7 @@ def test_the_shipped_schema_is_the_settings() -> None:
         ("models=[{name: a, model: {family: ngram}, training: {tokens: 1}}]", "take tokens out of training"),
         ("models=[{name: a, model: {family: ngram}, warm_start: {steps: 1}}]", "needs model.family llama"),
         ("models=[{name: a, model: {family: ngram}}, {name: A, model: {family: ngram}}]", "A, a stands there twice"),
+        ("models=[{name: a, model: {family: bert}}]", "the family bert predicts no next token"),
         ("models=[{name: m, model: {family: mixture, members: [a, b]}}]", "set evaluation.part to report"),
     ],
 )

@@ -14,14 +14,13 @@ import numpy as np
 from zhixing.comparison.accuracy import Window, choose_windows, first_guesses
 from zhixing.comparison.probe import Spent, spent_in_writing
 from zhixing.comparison.settings import EvaluationSettings
-from zhixing.errors import DataError, ZhixingError
+from zhixing.errors import DataError
 from zhixing.evaluation.heldout import HeldOutShards
 from zhixing.evaluation.perplexity import Scores, score_documents
 from zhixing.language import tr
 from zhixing.model_folder import MANIFEST_NAME
 from zhixing.model_folder.durable import replace_file
 from zhixing.models.load import load
-from zhixing.models.protocol import LanguageModel
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.samples import draw_samples
 
@@ -99,9 +98,6 @@ def measure(folder: Path, record: Path, ids: Ids, wanted: HeldOut, seed: int) ->
     if (known := _read(record, key)) is not None:
         return known
     opened = load(folder)
-    if not isinstance(opened.model, LanguageModel):
-        family = opened.model.family
-        raise ZhixingError(tr(f"a {family} model predicts no next token", f"{family} 模型不预测下一个词元"))
     documents = wanted.documents.documents(ids.tokenizer)
     scores = score_documents(opened.model, documents, stride=wanted.question["stride"], label=folder.name)
     right, guesses = first_guesses(opened.model, wanted.windows)

@@ -13,6 +13,7 @@ from zhixing.config import Settings, setting
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.settings import DataSettings
 from zhixing.language import tr
+from zhixing.models.families import ENCODERS, NEURAL, STATISTICAL
 from zhixing.models.mixture import MixtureSettings
 from zhixing.pretraining.recipe import ModelSettings, Recipe
 from zhixing.pretraining.warm_start import WarmStartSettings
@@ -94,6 +95,18 @@ class ComparedModel(Settings):
                 )
             )
         return name
+
+    @model_validator(mode="after")
+    def _predicts_text(self) -> ComparedModel:
+        family = self.model.family
+        if family not in STATISTICAL and (family not in NEURAL.values() or family in ENCODERS):
+            raise ValueError(
+                tr(
+                    f"a model of the family {family} predicts no next token, so it has no bits per byte; leave it out",
+                    f"{family} 类模型不预测下一个词元，没有每字节比特数可比；请去掉它",
+                )
+            )
+        return self
 
     @model_validator(mode="after")
     def _warm_start_fits(self) -> ComparedModel:
