@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from zhixing.errors import ConfigError, DataError
 from zhixing.tokenizers.bpe import BpeTokenizer
+from zhixing.tokenizers.load import load_tokenizer
 from zhixing.tokenizers.sample import stretches, take_sample
+from zhixing.tokenizers.specials import MASK
 from zhixing.tokenizers.train import SMALLEST, TokenizerSettings, train_tokenizer
 
 
@@ -72,3 +75,17 @@ def test_the_other_kinds(texts: list[str]) -> None:
     assert train_tokenizer(TokenizerSettings(kind="byte"), []).vocab_size == 261
     tokenizer = train_tokenizer(TokenizerSettings(kind="character", vocab_size=300), texts)
     assert (tokenizer.kind, tokenizer.vocab_size) == ("character", 300)
+
+
+@pytest.mark.parametrize("kind", ["bpe", "byte", "character"])
+def test_extra_special_tokens_come_last_and_are_kept(kind: str, texts: list[str], tmp_path: Path) -> None:
+    settings = TokenizerSettings(kind=kind, vocab_size=600)
+    plain, masked = train_tokenizer(settings, texts), train_tokenizer(settings, texts, (MASK,))
+    assert masked.special_id(MASK) == masked.vocab_size - 1 and masked.named_tokens["mask_token"] == MASK
+    assert plain.special_id(MASK) is None and "mask_token" not in plain.named_tokens
+    assert MASK not in masked.decode(range(masked.vocab_size)) and masked.takes_blanks_before(MASK)
+    assert masked.special_id(MASK) not in masked.encode(f"typed {MASK} by a user")
+    masked.save(tmp_path)
+    again = load_tokenizer(tmp_path)
+    assert type(again) is type(masked) and again.fingerprint == masked.fingerprint != plain.fingerprint
+    assert again.encode(texts[0]) == masked.encode(texts[0]) and again.special_tokens == masked.special_tokens

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.prepare import SPLITS
 from zhixing.data.shards import TokenShards
 from zhixing.errors import ConfigError
+from zhixing.evaluation.documents import HeldOutDocument
 from zhixing.evaluation.heldout import (
     HeldOut,
     HeldOutFiles,
@@ -29,8 +30,12 @@ from zhixing.evaluation.significance import Comparison, compare
 from zhixing.evaluation.table import EvaluationReport, Row, append_line
 from zhixing.evaluation.yardsticks import deflate, xz
 from zhixing.language import tr
+from zhixing.models.families import ENCODERS
 from zhixing.models.protocol import LanguageModel
 from zhixing.tokenizers.protocol import Tokenizer
+
+if TYPE_CHECKING:
+    from zhixing.evaluation.masked import MaskedRow
 
 _YARDSTICKS = {"xz": xz, "zlib": deflate}
 
@@ -96,8 +101,9 @@ def evaluate(
     from zhixing.models.load import load
 
     loaded = {name: load(path) for name, path in _names(models).items()}
-    sharing = share_members({n: o.model for n, o in loaded.items()}, {n: o.path for n, o in loaded.items()})
-    loaded = {name: replace(one, model=sharing[name]) for name, one in loaded.items()}
+    causal = {name: one for name, one in loaded.items() if one.model.family not in ENCODERS}
+    sharing = share_members({n: o.model for n, o in causal.items()}, {n: o.path for n, o in causal.items()})
+    loaded |= {name: replace(one, model=sharing[name]) for name, one in causal.items()}
     tokenizers = [one.tokenizer for one in loaded.values()]
     held_out: HeldOutFiles | HeldOutShards
     held_out = HeldOutFiles(texts, part) if data is None else open_shards(data, tokenizers, part)
@@ -125,6 +131,7 @@ def evaluate_loaded(
 ) -> EvaluationReport:
     """Evaluate models that are in memory; arguments as for ``evaluate``."""
     rows: list[Row] = []
+    masked: list[MaskedRow] = []
     scores: dict[str, Scores] = {}
     shared: dict[str, Any] = {
         "held_out": held_out.source,
@@ -136,17 +143,34 @@ def evaluate_loaded(
     for name, one in models.items():
         digests: list[str] = []
         documents = _noting(held_out.documents(one.tokenizer), digests)
+        if one.model.family in ENCODERS:
+            masked.append(_masked_row(name, one, documents, seed))
+            shared["held_out_digest"] = digest_of(digests)
+            _keep(results, masked[-1], shared)
+            continue
         saved = seconds_saved(one.model)
         found = score_documents(one.model, documents, stride=stride, label=name)
         scores[name] = replace(found, seconds=found.seconds + seconds_saved(one.model) - saved)
         shared["held_out_digest"] = digest_of(digests)
         rows.append(Row.of_model(name, one.model.family, scores[name], _facts_of(one, stride)))
         _keep(results, rows[-1], shared)
-    for kind in yardsticks:
+    for kind in yardsticks if scores else ():
         rows.append(Row.of_yardstick(_YARDSTICKS[kind](held_out.texts())))
         _keep(results, rows[-1], shared)
     rows.sort(key=lambda row: row.bits_per_byte)
-    return EvaluationReport(tuple(rows), tuple(compare_with_best(scores, seed)), shared)
+    masked.sort(key=lambda row: -row.accuracy)
+    return EvaluationReport(tuple(rows), tuple(compare_with_best(scores, seed)), shared, tuple(masked))
+
+
+def _masked_row(name: str, one: Loaded, documents: Iterable[HeldOutDocument], seed: int) -> MaskedRow:
+    """Return the row of a masked model, which has a table of its own."""
+    # Imported here: a table of n-grams needs no torch.
+    from zhixing.evaluation.masked import score_masked
+    from zhixing.models.encoder import EncoderModel
+
+    assert isinstance(one.model, EncoderModel)
+    facts = _facts_of(one, stride=1.0)
+    return score_masked(name, one.model, one.tokenizer, documents, seed=seed, facts=facts)
 
 
 def compare_with_best(scores: Mapping[str, Scores], seed: int = 0) -> list[Comparison]:
@@ -183,7 +207,7 @@ def _noting(documents: Iterable[Any], digests: list[str]) -> Iterable[Any]:
         yield document
 
 
-def _keep(results: Path | None, row: Row, shared: Mapping[str, Any]) -> None:
+def _keep(results: Path | None, row: Row | MaskedRow, shared: Mapping[str, Any]) -> None:
     if results is not None:
         append_line(results, {**row.as_dict(), "facts": {**shared, **row.facts}})
 

@@ -18,6 +18,8 @@ from zhixing.language import tr
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
+    from zhixing.evaluation.masked import MaskedRow
+
 
 @dataclass(frozen=True)
 class Row:
@@ -57,11 +59,15 @@ class Row:
 
 @dataclass(frozen=True)
 class EvaluationReport:
-    """All rows, the best first; the paired comparisons of the models; and facts that hold for all of them."""
+    """All rows, the best first; the paired comparisons of the models; and facts that hold for all of them.
+
+    ``masked``: the rows of masked models, which have no bits per byte, the best first.
+    """
 
     rows: tuple[Row, ...]
     comparisons: tuple[Comparison, ...]
     facts: Mapping[str, Any]
+    masked: tuple[MaskedRow, ...] = ()
 
     @property
     def bits_per_byte(self) -> dict[str, float]:
@@ -74,6 +80,7 @@ class EvaluationReport:
             "rows": [row.as_dict() for row in self.rows],
             "comparisons": [comparison.as_dict() for comparison in self.comparisons],
             "facts": dict(self.facts),
+            **({"masked": [row.as_dict() for row in self.masked]} if self.masked else {}),
         }
 
     def render(self) -> RenderableType:
@@ -81,14 +88,21 @@ class EvaluationReport:
         from rich.console import Group
         from rich.text import Text
 
+        facts = Text("  ".join(f"{name} {_short(value)}" for name, value in self.facts.items()), style="dim")
+        if self.masked:
+            from zhixing.evaluation.masked import render_masked
+
+            own = render_masked(self.masked)
+            if not self.rows:
+                return Group(own, facts)
         lines = [compared_in_words(comparison) for comparison in self.comparisons]
         lines.append(tr("The closing separator is predicted too; bytes are those of the text alone.",
                         "结尾分隔符也计入预测；字节数只计文本本身。"))  # fmt: skip
         if len({row.facts.get("tokenizer") for row in self.rows if row.tokens is not None}) > 1:
             lines.append(tr("Perplexities are per token of different tokenizers: compare bits per byte only.",
                             "各困惑度对应不同的分词器：只能比较每字节比特数。"))  # fmt: skip
-        facts = "  ".join(f"{name} {_short(value)}" for name, value in self.facts.items())
-        return Group(render_rows(self.rows), Text("\n".join(lines)), Text(facts, style="dim"))
+        tables = [render_rows(self.rows), Text("\n".join(lines)), *([own] if self.masked else [])]
+        return Group(*tables, facts)
 
 
 def render_rows(rows: Sequence[Row]) -> RenderableType:

@@ -149,10 +149,15 @@ class Bert(nn.Module):
         self.initialise()
 
     def initialise(self) -> None:
-        """Draw weights as BERT: N(0, 0.02), biases zero."""
+        """Draw weights as BERT's base model: N(0, 0.02) at its width of 768, biases zero.
+
+        Narrower models draw wider, so that queries, keys and logits begin at the same size; with 0.02 their attention
+        begins almost uniform, and they stay for thousands of steps where only the tokens' frequencies are known.
+        """
+        deviation = 0.02 * (768 / self.settings.width) ** 0.5
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
-                nn.init.normal_(module.weight, std=0.02)
+                nn.init.normal_(module.weight, std=deviation)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
 

@@ -31,7 +31,7 @@ Flags = NDArray[np.bool_]
 class MaskedSettings(Settings):
     """How masks are drawn."""
 
-    kind: Literal["masked"] = "masked"
+    kind: Literal["masked"] = setting("masked", "hidden tokens from both sides", "由两侧上下文预测被遮盖的词元")
     share: float = setting(0.15, "of the tokens are predicted", "参与预测的词元占比", gt=0, lt=1)
     hidden: float = setting(0.8, "of those become the mask token", "其中换成掩码词元的比例", ge=0, le=1)
     random: float = setting(0.1, "of those become a random token", "其中换成随机词元的比例", ge=0, le=1)
@@ -74,7 +74,7 @@ class MaskedWindows:
         inputs = plain.inputs.copy()
         places, weights = np.zeros((count, most), np.int64), np.zeros((count, most), np.float32)
         for row in range(count):
-            draw = np.random.Generator(np.random.Philox(key=[self._seed, start + row]))
+            draw = np.random.Generator(np.random.PCG64([self._seed, start + row]))
             chosen = self._choose(plain, row, draw)
             inputs[row, chosen] = self._corrupt(plain.inputs[row, chosen], draw)
             places[row, : len(chosen)] = chosen

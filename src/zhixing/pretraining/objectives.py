@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 from torch import nn
 
-from zhixing.config import Settings
+from zhixing.config import Settings, setting
 from zhixing.data.windows import TokenWindows
 from zhixing.language import tr
 from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
@@ -25,13 +25,13 @@ from zhixing.training.objective import BatchSource, Objective
 class AutoSettings(Settings):
     """The family's own objective, as published."""
 
-    kind: Literal["auto"] = "auto"
+    kind: Literal["auto"] = setting("auto", "the family's own", "模型族自身的目标")
 
 
 class CausalSettings(Settings):
     """Each token from those before it; nothing to choose."""
 
-    kind: Literal["causal"] = "causal"
+    kind: Literal["causal"] = setting("causal", "each token from those before it", "由前文预测每个词元")
 
 
 ObjectiveSettings = Annotated[AutoSettings | CausalSettings | MaskedSettings, Field(discriminator="kind")]

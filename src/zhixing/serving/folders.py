@@ -8,6 +8,7 @@ from pathlib import Path
 from zhixing.errors import InputError
 from zhixing.generation.settings import load_generation_config
 from zhixing.language import tr
+from zhixing.models.families import ENCODERS
 from zhixing.models.load import load
 from zhixing.serving.engine import Engine
 from zhixing.serving.metrics import Metrics
@@ -51,12 +52,15 @@ def open_models(
 
     Raises:
         ModelFolderError: a folder that cannot be loaded.
+        InputError: a model that has no next token.
     """
     return [_open(path, name, settings, metrics) for path, name in zip(paths, names, strict=True)]
 
 
 def _open(path: Path, name: str, settings: ServerSettings, metrics: Metrics) -> ServedModel:
     loaded = load(path)
+    if loaded.model.family in ENCODERS:
+        loaded.model.initial_state(1)  # refuses: says what a masked model can do instead
     engine = Engine(
         loaded.model,
         loaded.tokenizer,
