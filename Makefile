@@ -39,3 +39,4 @@ docs: $(READY)  ## run every code block of the documentation
 
 schema: $(READY)  ## rewrite the JSON schema of recipes that editors and --fields read
 	$(BIN)/python -m zhixing.pretraining.recipe > src/zhixing/pretraining/recipe.schema.json
+	$(BIN)/python -m zhixing.comparison.settings > src/zhixing/comparison/recipe.schema.json

@@ -18,6 +18,7 @@ _PUBLIC = {
     "train": "zhixing.pretraining.run",
     "resume": "zhixing.pretraining.run",
     "evaluate": "zhixing.evaluation.run",
+    "compare": "zhixing.comparison.run",
     "pipeline": "zhixing.generation.pipeline",
     "quickstart": "zhixing.main_job",
 }

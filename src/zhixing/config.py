@@ -176,7 +176,8 @@ def _apply_override(tree: dict[str, Any], origins: dict[Place, str], override: s
         )
     try:
         value = yaml.load(text, Loader=_Loader)  # a SafeLoader
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        override = override if len(override) < 200 else override[:200] + " …"
         raise ConfigError(tr(f"--set {override}: not a YAML value", f"--set {override}：不是有效的 YAML 值")) from error
     branch = tree
     for key in keys[:-1]:

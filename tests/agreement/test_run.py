@@ -15,8 +15,8 @@ from zhixing.agreement.table import ROWS
 from zhixing.errors import ConfigError
 from zhixing.evaluation import perplexity, significance
 from zhixing.generation import filters, sampling
-from zhixing.models import gpt2, hmm, llama, mixture, ngram_counts
-from zhixing.nn import attention, dropout, feedforward, losses, norms, positions, recurrent
+from zhixing.models import gpt2, hmm, llama, mixture, ngram_counts, word_vector_tables
+from zhixing.nn import attention, convolution, dropout, feedforward, losses, norms, positions, recurrent
 from zhixing.pretraining import causal, warm_start
 from zhixing.tokenizers import train
 from zhixing.training import loop, muon, optimizers, schedules
@@ -43,6 +43,11 @@ def _nothing_carried_back(ctx, upstream):
     deltas = upstream * (1 - states.square())
     before = torch.cat([first[None], states[:-1]])
     return deltas, deltas[0] @ weight, recurrent._weight_gradient(deltas, before)
+
+
+def _newest_first(x, before, documents=None, right=convolution.windows):
+    blocks = right(x, before, documents).unflatten(-1, (-1, x.shape[2]))
+    return blocks.flip(-2).flatten(-2)
 
 
 def _without_scale(query, key, value, mask=None, causal=False):
@@ -270,6 +275,16 @@ BROKEN = {
     "ngram.kneser_ney: one discount for all": (
         "ngram.kneser_ney",
         lambda patch: patch.setattr(ngram_counts, "modified_discounts", lambda counts: (0.75, 0.75, 0.75)),
+    ),
+    "convolution.causal: the kernel is turned round": (
+        "convolution.causal",
+        lambda patch: patch.setattr(convolution, "windows", _newest_first),
+    ),
+    "word_vectors.noise: the power dropped": (
+        "word_vectors.noise",
+        lambda patch: patch.setattr(
+            word_vector_tables, "noise_probabilities", lambda counts, power: counts / counts.sum()
+        ),
     ),
     "hmm.baum_welch: smoothing dropped": (
         "hmm.baum_welch",

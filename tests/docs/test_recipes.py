@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from zhixing.comparison.settings import CompareRecipe
 from zhixing.config import load_settings
 from zhixing.pretraining.recipe import Recipe
 
@@ -15,7 +16,8 @@ SCHEMA = "# yaml-language-server: $schema="
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_recipe_loads_and_is_named_like_its_file(path):
-    assert load_settings(Recipe, path).name == path.stem
+    kind = CompareRecipe if path.stem.endswith("compare") else Recipe
+    assert load_settings(kind, path).name == path.stem
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)

@@ -44,3 +44,8 @@ def test_what_a_reader_sets_is_escaped(tmp_path) -> None:
     found = lesson("temperature", [f'tokens=["{hostile}", b]', "scores=[1, 2]"])
     page = write_page(found, tmp_path / "x.html").read_text(encoding="utf-8")
     assert "<script" not in page and "&lt;script&gt;alert(1)" in page
+
+
+def test_a_path_that_no_file_can_have_is_the_users_to_mend(tmp_path):
+    with pytest.raises(PagePathError, match="--html"):
+        write_page(lesson("attention"), tmp_path / ("x" * 249 + ".html"))

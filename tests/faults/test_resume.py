@@ -309,7 +309,7 @@ def test_stopped_around_the_warm_start(recipe: Recipe, ids: Path, tmp_path: Path
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
         # a death in the warm start: only the untrained state is saved
         monkeypatch.setattr(
-            "zhixing.pretraining.neural.start_as_bigram", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            "zhixing.pretraining.neural.warm_start", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         train(warm, tmp_path / "before", ids_folder=ids, announce=False)
     stop(warm, tmp_path / "after", ids, at_window(0))

@@ -21,7 +21,7 @@ from zhixing.models.mixture import Gate, MixtureModel
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.ngram import NgramModel
 from zhixing.models.protocol import LanguageModel
-from zhixing.models.save import companion_files, mixture_files, neural_files, ngram_files
+from zhixing.models.save import companion_files, hmm_files, mixture_files, neural_files, ngram_files
 from zhixing.nn.losses import cross_entropy_sum
 from zhixing.tokenizers.bytes import ByteTokenizer
 
@@ -330,6 +330,8 @@ def save(model, folder):
         files = neural_files(model.module, model.module.settings, TOKENIZER.separator_id)
     elif isinstance(model, NgramModel):
         files = ngram_files(model)
+    elif isinstance(model, HmmModel):
+        files = hmm_files(model)
     else:
         members = [folder.parent / f"{folder.name}-{index}" for index in range(len(model.members))]
         for member, place in zip(model.members, members, strict=True):

@@ -99,6 +99,7 @@ def test_embeddings_leave_the_room_free_and_keep_their_common_feature() -> None:
         {"key_value_heads": 2},
         {"rotary_theta": 100.0},
         {"width": 16, "heads": 4},
+        {"width": 48, "head_width": 64},
     ],
 )
 def test_shapes_without_room_are_refused_by_the_recipe(change: dict[str, object]) -> None:

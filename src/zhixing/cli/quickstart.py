@@ -57,4 +57,6 @@ def _show(result: Any) -> Any:
         tr(f"serve:    {result.commands['serve']}", f"提供服务：{result.commands['serve']}"),
         tr(f"continue: {result.commands['continue']}", f"继续训练：{result.commands['continue']}"),
     ]
-    return Group(result.evaluation.render(), *samples, Text("\n".join(last)))
+    # The terminal may fold a command, we may not: it is there to be copied.
+    commands = Text("\n".join(last), no_wrap=True, overflow="ignore")
+    return Group(result.evaluation.render(), *samples, commands)

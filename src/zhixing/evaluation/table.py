@@ -106,15 +106,16 @@ class EvaluationReport:
 
 
 def render_rows(rows: Sequence[Row]) -> RenderableType:
-    """Return the rows as a rich table."""
+    """Return the rows as a rich table that fits 80 columns."""
+    from rich import box
     from rich.table import Table
     from rich.text import Text
 
-    table = Table()
-    table.add_column(tr("model", "模型"))
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column(tr("model", "模型"), overflow="fold")
     for title in (
         tr("bits/byte", "比特/字节"), tr("perplexity", "困惑度"), tr("tokens", "词元"), tr("bytes", "字节"),
-        tr("documents", "文档"), tr("seconds", "秒"), tr("tokens/s", "词元/秒"),
+        tr("tokens/s", "词元/秒"),
     ):  # fmt: skip
         table.add_column(title, justify="right")
     for row in rows:
@@ -122,8 +123,7 @@ def render_rows(rows: Sequence[Row]) -> RenderableType:
         rate = f"{row.tokens / row.seconds:,.0f}" if row.tokens and row.seconds else ""
         table.add_row(
             Text(row.name), f"{row.bits_per_byte:.4f}", perplexity,
-            "" if row.tokens is None else f"{row.tokens:,}", f"{row.text_bytes:,}", f"{row.documents:,}",
-            f"{row.seconds:.1f}", rate,
+            "" if row.tokens is None else f"{row.tokens:,}", f"{row.text_bytes:,}", rate,
         )  # fmt: skip
     return table
 

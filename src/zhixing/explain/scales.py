@@ -59,7 +59,8 @@ def scale(values: NDArray[Any], most: int = 6, *, tight: bool = False, from_zero
 def levels(height: NDArray[Any], count: int = 9) -> NDArray[Any]:
     """Return heights at which contours are drawn: they cut the landscape into parts that widen from the valley."""
     shares = np.linspace(0, 1, count + 2)[1:-1] ** 1.5
-    return np.unique(np.quantile(height[np.isfinite(height)], shares))
+    finite = height[np.isfinite(height)]
+    return np.unique(np.quantile(finite, shares)) if finite.size else np.zeros(1)
 
 
 def strengths(values: NDArray[Any]) -> NDArray[Any]:

@@ -53,4 +53,9 @@ def _write(file: Path, page: str) -> None:
         raise PagePathError(
             tr(f"--html {file}: {error.filename} is not a folder", f"--html {file}：{error.filename} 不是文件夹")
         ) from error
-    replace_file(file, page)
+    try:
+        replace_file(file, page)
+    except OSError as error:
+        raise PagePathError(
+            tr(f"--html {file}: cannot be written ({error.strerror})", f"--html {file}：无法写入（{error.strerror}）")
+        ) from error

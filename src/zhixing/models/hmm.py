@@ -62,7 +62,7 @@ class HmmSettings(Settings):
         ge=0,
     )
     window: int = setting(128, "stretches the text is cut into", "文本切成的片段长度", unit="tokens", ge=2)
-    smoothing: float = setting(0.01, "added to every expected count", "加到每个期望计数上的值", gt=0)
+    smoothing: float = setting(0.01, "added to every expected count", "加到每个期望计数上的值", gt=0, le=1e6)
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,8 @@ def plan_copying(settings: LlamaSettings) -> CopyingPlan | None:
     sizes = tuple(widest // (head + 1) for head in range(heads))
     ends = [settings.width - sum(sizes[:head]) for head in range(heads)]
     starts = tuple(end - size for end, size in zip(ends, sizes, strict=True))
+    if settings.per_head >= min(starts):  # a head reads as many directions as it is wide
+        return None
     return CopyingPlan(tuple(slow), sizes, starts)
 
 

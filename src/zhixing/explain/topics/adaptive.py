@@ -31,7 +31,7 @@ class AdamInputs(ValleyInputs):
 
     rate: float = setting(0.3, "learning rate η", "学习率 η", gt=0)
     beta1: float = setting(0.9, "β₁: share of the old average of gradients", "β₁：梯度旧均值保留的比例", ge=0, lt=1)
-    beta2: float = setting(0.99, "β₂: share of the old average of squares", "β₂：平方旧均值保留的比例", ge=0, lt=1)
+    beta2: float = setting(0.999, "β₂: share of the old average of squares", "β₂：平方旧均值保留的比例", ge=0, lt=1)
 
 
 class AdamwInputs(Settings):
