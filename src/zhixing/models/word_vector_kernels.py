@@ -84,6 +84,17 @@ def _add_three_rows(to: Any, i: int, shares: Any, at: int, step: int, a: Any, j:
     to[i] += shares[at : at + 2 * step + 1 : step] @ a[j : j + 3]
 
 
+def _add_apart_loop(to: Any, i: int, share: Any, a: Any, rows: Any, at: int) -> None:
+    """Row i of ``to`` += share times the sum of the rows of ``a`` that ``rows[at : at + 3]`` names."""
+    j, k, m = rows[at], rows[at + 1], rows[at + 2]
+    for d in range(to.shape[1]):
+        to[i, d] += share * (a[j, d] + a[k, d] + a[m, d])
+
+
+def _add_apart_rows(to: Any, i: int, share: Any, a: Any, rows: Any, at: int) -> None:
+    to[i] += share * a[rows[at : at + 3]].sum(axis=0)
+
+
 def _copy_loop(to: Any, i: int, a: Any, j: int) -> None:
     for d in range(to.shape[1]):
         to[i, d] = a[j, d]
@@ -96,6 +107,7 @@ def _copy_rows(to: Any, i: int, a: Any, j: int) -> None:
 _dots = compiled(_dots_loop) if COMPILED else _dots_rows
 _add = compiled(_add_loop) if COMPILED else _add_rows
 _add_three = compiled(_add_three_loop) if COMPILED else _add_three_rows
+_add_apart = compiled(_add_apart_loop) if COMPILED else _add_apart_rows
 _copy = compiled(_copy_loop) if COMPILED else _copy_rows
 
 
@@ -267,14 +279,15 @@ def _gather_far(word: int, outputs: Any, noise: Noise, paths: Paths, negatives: 
 
 
 @compiled
-def _gather_near(t: int, low: int, high: int, source: Any, held: Scratch) -> int:
-    """Fill X with the neighbours of place t; return C."""
+def _gather_near(t: int, low: int, high: int, source: Any, copied: bool, held: Scratch) -> int:
+    """List the neighbours of place t, and fill X with their vectors if they are to be copied; return C."""
     near, near_rows, rows = held.near, held.near_rows, held.rows
     count = 0
     for place in range(low, high):
         if place != t:
             near_rows[count] = rows[place]
-            _copy(near, count, source, rows[place])
+            if copied:
+                _copy(near, count, source, rows[place])
             count += 1
     for c in range(count, (count + 2) // 3 * 3):
         _copy(near, c, held.nothing, 0)
@@ -301,13 +314,15 @@ def skip_gram_place(source: Any, outputs: Any, near: int, far: int, rate: Any, h
 @compiled
 def cbow_place(source: Any, outputs: Any, near: int, far: int, rate: Any, held: Scratch) -> None:
     """The mean of C neighbours' vectors predicts the place; each gets its share, 1/C, of the change."""
-    x, x_rows, t, t_rows, scores, mean = held.near, held.near_rows, held.far, held.far_rows, held.scores, held.mean
+    x_rows, t, t_rows, scores, mean = held.near_rows, held.far, held.far_rows, held.scores, held.mean
     share = np.float32(1) / np.float32(near)
-    scores[0] = scores[1] = scores[2] = share
     _copy(mean, 0, held.nothing, 0)
     _copy(mean, 1, held.nothing, 0)
-    for c in range(0, near, 3):
-        _add_three(mean, 0, scores, 0, 1, x, c)
+    threes = near // 3 * 3
+    for c in range(0, threes, 3):
+        _add_apart(mean, 0, share, source, x_rows, c)
+    for c in range(threes, near):
+        _add(mean, 0, share, source, x_rows[c])
     for k in range(0, far, 3):
         _dots(mean, 0, t, k, scores, k)
     errors_of(scores, 1, far, held.labels, rate)
@@ -370,7 +385,7 @@ def learn_stretch(
     """Learn every place of a stretch with a window drawn for it."""
     for t in range(count):
         reach = 1 + int(uniform(state) * plan.window)
-        near = _gather_near(t, max(0, t - reach), min(count, t + reach + 1), source, held)
+        near = _gather_near(t, max(0, t - reach), min(count, t + reach + 1), source, not plan.cbow, held)
         if near:
             far = _gather_far(held.words[t], outputs, noise, paths, plan.negatives, held, state)
             if plan.cbow:
