@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from zhixing.nn.attention import attend, cache_mask, document_mask, plan_reading
+from zhixing.nn.attention import attend, cache_mask, document_mask, plan_reading, visible_mask
 from zhixing.nn.cache import KeyValueCache
 from zhixing.theory import attention as theory
 
@@ -111,3 +111,17 @@ def test_what_a_cache_cannot_honour_is_refused(given):
     ids = torch.zeros(2, 2, dtype=torch.int64)
     with pytest.raises(ValueError, match="cache"):
         plan_reading(ids, cache=_cache(), **{given: ids})
+
+
+def test_an_encoder_sees_its_own_document_and_no_padding():
+    ids = torch.zeros(2, 5, dtype=torch.int64)
+    documents = torch.tensor([[0, 0, 1, 1, 1], [0, 1, 1, 2, 2]])
+    assert visible_mask(ids, None, None) is None
+    same = visible_mask(ids, documents, None)[:, 0]
+    np.testing.assert_array_equal(same.numpy(), (documents[:, :, None] == documents[:, None, :]).numpy())
+    lengths = torch.tensor([4, 3])
+    real = visible_mask(ids, None, lengths)
+    assert real.shape == (2, 1, 1, 5) and real[:, 0, 0].tolist() == [[True] * 4 + [False], [True] * 3 + [False] * 2]
+    both = visible_mask(ids, documents, lengths)[:, 0]
+    expected = same & real[:, 0] | torch.eye(5, dtype=torch.bool)  # whoever stands in padding sees itself
+    assert torch.equal(both, expected) and both.any(dim=-1).all()

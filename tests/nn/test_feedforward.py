@@ -25,6 +25,13 @@ def test_gelu_feed_forward():
     np.testing.assert_allclose(_numbers(block(_single(X))), expected, atol=1e-5)
 
 
+def test_the_exact_gelu():
+    block = GeluFeedForward(12, 20, approximate="none")
+    inner = networks.gelu(networks.affine(X, _numbers(block.expand.weight).T, _numbers(block.expand.bias)))
+    expected = networks.affine(inner, _numbers(block.contract.weight).T, _numbers(block.contract.bias))
+    np.testing.assert_allclose(_numbers(block(_single(X))), expected, atol=1e-5)
+
+
 def test_swiglu():
     block = SwiGLU(12, 20)
     gate, up = np.split(_numbers(block.gate_up.weight).T, 2, axis=1)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from zhixing.config import load_settings
+from zhixing.models.bert import BertSettings
 from zhixing.models.decoders import build_decoder
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
@@ -54,6 +55,15 @@ def test_flops_are_six_per_weight_of_a_product_and_attention(settings: Any) -> N
     expected = 6 * (matrices + settings.vocab_size * settings.width) + attention
     # norms and biases are counted along: a thousandth in real models, a few percent in these
     assert expected <= flops_per_token(settings) <= 1.1 * expected
+
+
+def test_flops_of_an_encoder_count_both_halves_of_attention_and_the_masked_share_of_the_head() -> None:
+    settings = BertSettings(vocab_size=400, context_length=16, layers=2, width=16, heads=2)
+    model = build_decoder(settings)
+    matrices = sum(m.weight.numel() for m in model.modules() if isinstance(m, torch.nn.Linear))
+    attention = 12 * settings.layers * settings.context_length * settings.width
+    expected = 6 * (matrices + 0.15 * 400 * settings.width) + attention
+    assert expected <= flops_per_token(settings) <= 1.15 * expected
 
 
 def test_validation_is_the_mean_loss_of_the_held_out_text(recipe: Recipe, ids: Ids, tmp_path: Path) -> None:

@@ -417,3 +417,24 @@ def test_in_a_thread_signals_are_left_alone() -> None:
 
     with ThreadPoolExecutor(1) as pool:
         assert pool.submit(prepare(steps=2).run).result().state.step == 2
+
+
+class Measured(CausalLM):
+    """An objective with a metric of its own: how many predictions of the batch count."""
+
+    def loss(self, model: nn.Module, batch: Batch) -> Loss:
+        return Loss(super().loss(model, batch).total, {"counted": self.weight(batch)})
+
+
+def test_an_objectives_metrics_are_averaged_over_micro_batches_and_steps() -> None:
+    done = prepare(Measured("cpu"), steps=4, batch_windows=2, accumulation=2, log_every=2).run()
+    counts = done.task.source.weights.sum(axis=1).reshape(8, 2).sum(axis=1)  # of each micro-batch, in order
+    assert [record["counted"] for record in done.records] == pytest.approx([counts[:4].mean(), counts[4:8].mean()])
+    assert "counted" not in prepare(steps=1).run().records[0]
+
+
+def test_tokens_are_those_of_the_text_where_the_task_says_so() -> None:
+    done = prepare(steps=3)
+    done.task.tokens = lambda batch: batch.inputs.size
+    done.run()
+    assert done.state.tokens == 3 * 4 * LENGTH > prepare(steps=3).run().state.tokens

@@ -82,6 +82,28 @@ def neighbours(source: Source, word: str, number: Number = 10, as_json: JsonFlag
     emit(as_json, {"word": word, "neighbours": _pairs(found)}, _table(found))
 
 
+@app.command(
+    "fill-mask",
+    help=tr(
+        "What may stand at the mask token of a text; a BERT of this project calls it <|mask|>.",
+        "文本中掩码处可能是什么；本项目的 BERT 以 <|mask|> 为掩码词元。",
+    ),
+)
+def fill_mask(
+    model: Annotated[Path, typer.Argument(help=tr("folder of a masked model", "掩码模型文件夹"))],
+    text: Annotated[str, typer.Argument(help=tr("with one mask or more", "含一处或多处掩码"))],
+    top_k: Annotated[int, typer.Option(min=1, help=tr("fillings to show", "显示的候选数"))] = 5,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print the likeliest fillings of each mask."""
+    from zhixing.generation.pipeline import pipeline
+
+    found = pipeline("fill-mask", model=model)(text, top_k=top_k)
+    masks = found if isinstance(found[0], list) else [found]
+    lines = [f"{one['score']:7.4f}  {one['token_str']!r}" for mask in masks for one in mask]
+    emit(as_json, {"text": text, "masks": masks}, "\n".join(lines))
+
+
 def _checked(words: list[str] | None, file: Path | None, number: int) -> list[str]:
     """Return the words; none where a file is given instead."""
     from zhixing.errors import ConfigError

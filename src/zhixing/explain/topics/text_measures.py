@@ -111,13 +111,14 @@ def _bleu_example(inputs: BleuInputs) -> Iterator[Step]:
     yield Step(tr("divide", "相除"), np.array(precisions), "p_n", columns=orders)
     penalty = theory.brevity_penalty(len(candidate), len(reference))
     lengths = f"c = {len(candidate)}, r = {len(reference)}"
-    yield Step(tr(f"the penalty for brevity ({lengths})", f"长度惩罚（{lengths}）"), penalty, r"\operatorname{BP}")
+    yield Step(tr(f"the penalty for brevity ({lengths})", f"简短惩罚（{lengths}）"), penalty, r"\operatorname{BP}")
     score = theory.bleu([candidate], [[reference]], inputs.order)
     yield Step(tr("geometric mean times penalty", "几何平均乘以惩罚"), score, r"\operatorname{BLEU}")
-    smoothed = theory.bleu([candidate], [[reference]], inputs.order, "exponential")
-    yield Step(
-        tr("with zeros smoothed: the k-th becomes 1/(2^k total)", "平滑零值：第 k 个零改为 1/(2^k·总数)"), smoothed
-    )
+    if min(precisions) == 0:
+        smoothed = theory.bleu([candidate], [[reference]], inputs.order, "exponential")
+        yield Step(
+            tr("with zeros smoothed: the k-th becomes 1/(2^k total)", "平滑零值：第 k 个零改为 1/(2^k·总数)"), smoothed
+        )
 
 
 def _bleu_picture(inputs: BleuInputs) -> Bars:
