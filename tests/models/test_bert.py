@@ -15,6 +15,7 @@ from zhixing.models.encoder import EncoderModel, mask_id, mask_token, wrap
 from zhixing.models.load import load
 from zhixing.models.save import companion_files, neural_files
 from zhixing.nn.losses import cross_entropy_sum
+from zhixing.nn.positions import sinusoidal
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.specials import MASK
 
@@ -285,6 +286,20 @@ def test_settings_and_published_sizes():
     assert parameter_count(PRESETS["bert-large"]) == pytest.approx(340e6, rel=0.02)
     assert parameter_count(PRESETS["roberta-base"]) == pytest.approx(125e6, rel=0.01)
     assert parameter_count(PRESETS["all-minilm-l6"]) == 22_713_216  # numbers in the published file
+
+
+@pytest.mark.parametrize("kind", ["bert", "roberta"])
+def test_initial_weights(kind):
+    """Of BERT-base's size at its width, wider below it; positions are waves of the same size, from the first one on."""
+    torch.manual_seed(0)
+    fields = ROBERTA if kind == "roberta" else {}
+    module = Bert(BertSettings(vocab_size=500, context_length=50, layers=1, width=192, heads=4, **fields))
+    for weights in (module.token_embedding.weight, module.blocks[0].attention.query_key_value.weight):
+        assert weights.std().item() == pytest.approx(0.04, rel=0.02)  # 0.02 at four times the width
+    first = module.settings.first_position
+    waves = sinusoidal(50, 192)
+    torch.testing.assert_close(module.position_embedding.weight[first:] / 0.04 / 2**0.5, waves, atol=1e-6, rtol=0)
+    assert all((m.bias == 0).all() for m in module.modules() if isinstance(m, torch.nn.Linear))
 
 
 def test_mask_token_and_wrapping():

@@ -1,10 +1,10 @@
-"""Rotary positions against the formula, and the two ways in which a model asks for them."""
+"""Positions against the formulas, and the two ways in which a model asks for rotary ones."""
 
 import numpy as np
 import pytest
 import torch
 
-from zhixing.nn.positions import Rotary, rotary_tables, rotate
+from zhixing.nn.positions import Rotary, rotary_tables, rotate, sinusoidal
 from zhixing.theory import positions as theory
 
 
@@ -35,6 +35,15 @@ def test_far_positions_stay_exact_enough():
     exact = theory.rotary_angles(np.array([32_768]), 8, 10_000.0)[0]
     np.testing.assert_allclose(cosine[-1, :4].numpy(), np.cos(exact), atol=5e-3)
     np.testing.assert_allclose(sine[-1, 4:].numpy(), np.sin(exact), atol=5e-3)
+
+
+@pytest.mark.parametrize("width", [2, 8, 64])
+def test_sinusoids_are_the_formula_and_one_map_shifts_them(width):
+    table = sinusoidal(50, width).numpy()
+    np.testing.assert_allclose(table, theory.sinusoidal(np.arange(50), width), atol=1e-7)
+    shift = np.linalg.lstsq(table[3:], table[:-3], rcond=None)[0]
+    np.testing.assert_allclose(table[3:] @ shift, table[:-3], atol=1e-3)
+    assert sinusoidal(50, width - 1).shape == (50, width - 1)
 
 
 def test_the_tables_are_no_weights():

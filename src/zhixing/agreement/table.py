@@ -71,7 +71,6 @@ TO_COME: dict[str, str] = {
     "optimizers.nesterov": "a nesterov setting for the momentum optimizer",
     "regularisation.l1_penalty": "the penalties' values in the training report (the gradients have a row)",
     "regularisation.l2_penalty": "the penalties' values in the training report (the gradients have a row)",
-    "positions.sinusoidal": ENCODER_DECODER,
     "positions.alibi_slopes": WIDER_POSITIONS,
     "positions.alibi": WIDER_POSITIONS,
     "positions.relative_bucket": WIDER_POSITIONS,

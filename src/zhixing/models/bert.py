@@ -7,8 +7,10 @@ training (no second text, masks drawn anew each epoch); in the network it only c
 padding.
 
 What differs here from the published code: queries, keys and values are one matrix product, and dropout acts on
-embeddings and residual branches only, as everywhere in this project. The pooler of BERT's next-sentence task is not
-trained here; a foreign model's is kept. A model without the masked-LM head (``head: false``) gives hidden states only.
+embeddings and residual branches only, as everywhere in this project. A new model's position table begins as sinusoids,
+and a narrow one's weights wider than 0.02, because small models on small texts learn sooner so. The pooler of BERT's
+next-sentence task is not trained here; a foreign model's is kept. A model without the masked-LM head (``head: false``)
+gives hidden states only.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from zhixing.nn.dropout import Dropout
 from zhixing.nn.feedforward import GeluFeedForward
 from zhixing.nn.linear import PackedLinear
 from zhixing.nn.norms import LayerNorm
+from zhixing.nn.positions import sinusoidal
 
 
 class BertSettings(Settings):
@@ -152,14 +155,19 @@ class Bert(nn.Module):
         """Draw weights as BERT's base model: N(0, 0.02) at its width of 768, biases zero.
 
         Narrower models draw wider, so that queries, keys and logits begin at the same size; with 0.02 their attention
-        begins almost uniform, and they stay for thousands of steps where only the tokens' frequencies are known.
+        begins almost uniform, and they stay for thousands of steps where only the tokens' frequencies are known. For
+        the same reason positions begin as sinusoids of that size: heads find neighbours several times sooner.
         """
-        deviation = 0.02 * (768 / self.settings.width) ** 0.5
+        width, first = self.settings.width, self.settings.first_position
+        deviation = 0.02 * (768 / width) ** 0.5
         for module in self.modules():
             if isinstance(module, nn.Linear | nn.Embedding):
                 nn.init.normal_(module.weight, std=deviation)
             if isinstance(module, nn.Linear):
                 nn.init.zeros_(module.bias)
+        with torch.no_grad():
+            waves = sinusoidal(self.settings.context_length, width) * 2**0.5 * deviation
+            self.position_embedding.weight[first:].copy_(waves)
 
     def forward(
         self,

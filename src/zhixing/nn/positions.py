@@ -29,6 +29,17 @@ class Rotary(nn.Module):
         return self.cosine[positions].unsqueeze(1), self.sine[positions].unsqueeze(1)
 
 
+def sinusoidal(positions: int, width: int, base: float = 10000.0) -> Tensor:
+    """Return the (P, D) sines and cosines of the places 0 .. P - 1, side by side (Vaswani et al. 2017, section 3.5).
+
+    One linear map takes every place's row to that of the place ``k`` before it: what looks back (or ahead) by a
+    distance is learned once, not for each place. An odd width lacks the last cosine.
+    """
+    evens = torch.arange(0, width, 2, dtype=torch.float64)
+    angles = torch.outer(torch.arange(positions, dtype=torch.float64), base ** (-evens / width))
+    return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].float()
+
+
 def rotary_tables(head_width: int, context_length: int, theta: float) -> tuple[Tensor, Tensor]:
     """Return cos and sin of every position's angles, each (context_length, head_width), float32.
 

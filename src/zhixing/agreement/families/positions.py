@@ -63,6 +63,18 @@ ROWS: tuple[Row, ...] = (
         coarsest="float32",
     ),
     Row(
+        name="positions.sinusoidal",
+        family="positions",
+        states=(theory.sinusoidal,),
+        theory=lambda positions: theory.sinusoidal(positions, WIDTH, BASE),
+        practice=lambda positions: practice.sinusoidal(len(positions), WIDTH, BASE),
+        inputs=draw(positions=np.arange(CONTEXT)),
+        tolerance=2.0,
+        reason="computed in float64 and rounded once",
+        takes="arrays",
+        coarsest="float32",
+    ),
+    Row(
         name="positions.learned",
         family="positions",
         states=(theory.learned,),
