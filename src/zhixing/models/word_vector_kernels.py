@@ -41,8 +41,8 @@ COMPILED = _njit is not None
 
 
 def compiled(function: Function) -> Function:
-    """Return the function compiled on its first call, or as it is where numba is absent."""
-    return function if _njit is None else _njit(function)
+    """Return the function compiled on its first call; where numba is absent, plain, with integers that wrap alike."""
+    return np.errstate(over="ignore")(function) if _njit is None else _njit(function)
 
 
 # Rows of a matrix are named by number, not passed as views: a view costs numba as much as ten products.

@@ -71,6 +71,7 @@ def sinusoidal_positions() -> Topic[SinusoidalInputs]:
         ),
         papers=("Vaswani et al. 2017, Attention is all you need, section 3.5",),
         theory=(theory.sinusoidal,),
+        practice=("zhixing.nn.positions:sinusoidal",),
         related=("learned-positions", "rotary-positions"),
     )
 

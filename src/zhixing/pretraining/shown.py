@@ -1,0 +1,38 @@
+"""What a batch looks like from the network's side, the same for every objective: ``zhixing data show`` prints it.
+
+A batch of an encoder-decoder has two parts (``source`` and ``target``), any other one (``inputs``).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from zhixing.models.protocol import Ids
+
+
+@dataclass(frozen=True)
+class ShownPart:
+    """One row of a batch, as one stack of layers reads it: T places.
+
+    Attributes:
+        name: ``inputs``, ``source`` or ``target``.
+        ids: (T,) what the network is shown.
+        targets: (T,) what it is to say there; -1: nothing is asked.
+        weights: (T,) how much the answer counts in the loss, 0 where nothing is asked.
+        positions: (T,) the place it believes each id to have.
+        documents: (T,) ordinal of each id's document within the row.
+        visible: (T, S) True where place t may look at place s, of this part or of the one called ``looks_at``.
+        looks_at: the part whose places are the columns of ``visible``.
+    """
+
+    name: str
+    ids: Ids
+    targets: Ids
+    weights: NDArray[np.float32]
+    positions: Ids
+    documents: Ids
+    visible: NDArray[np.bool_]
+    looks_at: str = "inputs"
