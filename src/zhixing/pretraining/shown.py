@@ -24,8 +24,8 @@ class ShownPart:
         weights: (T,) how much the answer counts in the loss, 0 where nothing is asked.
         positions: (T,) the place it believes each id to have.
         documents: (T,) ordinal of each id's document within the row.
-        visible: (T, S) True where place t may look at place s, of this part or of the one called ``looks_at``.
-        looks_at: the part whose places are the columns of ``visible``.
+        visible: (T, T) True where place t may look at place s of this part.
+        sees_source: (T, S) True where place t of a target may look at place s of the source; None: there is no source.
     """
 
     name: str
@@ -35,4 +35,4 @@ class ShownPart:
     positions: Ids
     documents: Ids
     visible: NDArray[np.bool_]
-    looks_at: str = "inputs"
+    sees_source: NDArray[np.bool_] | None = None
