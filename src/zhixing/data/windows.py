@@ -58,7 +58,7 @@ class TokenWindows:
         self.context_length = context_length
         self._seed = seed
         self._shuffle = shuffle
-        self._isolate = isolate_documents
+        self.isolate_documents = isolate_documents
 
     @property
     def windows_per_epoch(self) -> int:
@@ -77,7 +77,7 @@ class TokenWindows:
             sizes[row] = len(ids)
         inputs, targets = rows[:, :-1].copy(), rows[:, 1:].copy()
         documents = positions = None
-        if self._isolate:
+        if self.isolate_documents:
             documents, positions = _isolation(inputs, sizes - 1, self.shards.separator_id)
         return Batch(inputs, targets, weights, documents, positions)
 

@@ -2,15 +2,44 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from zhixing.data.windows import Batch
+from zhixing.data.windows import Batch, TokenWindows
 from zhixing.nn.losses import cross_entropy_sum, linear_cross_entropy_sum
+from zhixing.pretraining.shown import ShownPart
+from zhixing.pretraining.visibility import before
 from zhixing.training.objective import Loss
 
 # Below this many logits the plain form is faster; above it, memory traffic makes the chunked form win.
 _LOGITS_WORTH_CHUNKING = 1 << 23
+
+
+class CausalWindows:
+    """Windows as they are: every token asks for the next."""
+
+    def __init__(self, windows: TokenWindows) -> None:
+        self._windows = windows
+
+    def batch(self, start: int, count: int) -> Batch:
+        """Return the windows at positions ``start`` to ``start + count - 1``."""
+        return self._windows.batch(start, count)
+
+    def shown(self, batch: Batch, row: int) -> tuple[ShownPart, ...]:
+        """Return one row as a decoder reads it."""
+        weights, size = batch.weights[row], batch.inputs.shape[1]
+        documents = np.zeros(size, np.int64) if batch.documents is None else batch.documents[row].astype(np.int64)
+        part = ShownPart(
+            name="inputs",
+            ids=batch.inputs[row],
+            targets=np.where(weights > 0, batch.targets[row], -1),
+            weights=weights,
+            positions=np.arange(size) if batch.positions is None else batch.positions[row],
+            documents=documents,
+            visible=before(documents),
+        )
+        return (part,)
 
 
 class CausalLM:

@@ -22,6 +22,8 @@ from zhixing.data.windows import Batch, TokenWindows
 from zhixing.models.encoder import mask_id
 from zhixing.models.protocol import Ids
 from zhixing.nn.losses import cross_entropy_sum
+from zhixing.pretraining.shown import ShownPart
+from zhixing.pretraining.visibility import around
 from zhixing.tokenizers.protocol import Tokenizer
 from zhixing.training.objective import Loss
 
@@ -89,6 +91,25 @@ class MaskedWindows:
             plain.positions,
             None if (lengths == inputs.shape[1]).all() else np.maximum(lengths, 1),
         )
+
+    def shown(self, batch: MaskedBatch, row: int) -> tuple[ShownPart, ...]:
+        """Return one row as an encoder reads it."""
+        size = batch.inputs.shape[1]
+        asked = batch.weights[row] > 0
+        targets, weights = np.full(size, -1, np.int64), np.zeros(size, np.float32)
+        targets[batch.places[row][asked]] = batch.targets[row][asked]
+        weights[batch.places[row][asked]] = batch.weights[row][asked]
+        documents = None if batch.documents is None else batch.documents[row].astype(np.int64)
+        part = ShownPart(
+            name="inputs",
+            ids=batch.inputs[row],
+            targets=targets,
+            weights=weights,
+            positions=np.arange(size) if batch.positions is None else batch.positions[row],
+            documents=np.zeros(size, np.int64) if documents is None else documents,
+            visible=around(documents, size, None if batch.lengths is None else int(batch.lengths[row])),
+        )
+        return (part,)
 
     def _choose(self, plain: Batch, row: int, draw: np.random.Generator) -> Ids:
         """Return the places of one row to be predicted, in order: no special token, no padding."""

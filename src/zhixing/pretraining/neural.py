@@ -62,7 +62,7 @@ class NeuralRun:
     ) -> None:
         self.recipe, self.folder, self.ids, self.machine = recipe, folder, ids, machine
         self._check_validation()
-        self.settings = _sized(recipe, ids.tokenizer.vocab_size)
+        self.settings = sized(recipe, ids.tokenizer.vocab_size)
         torch.manual_seed(recipe.seed)
         self.decoder = build_decoder(self.settings).to(machine.device)
         self.state = Progress()
@@ -70,7 +70,7 @@ class NeuralRun:
         keep = recipe.training.keep_checkpoints
         self.checkpoints = checkpoints or Checkpoints(folder / "training_state", keep=keep)
         self.pretraining = choose(recipe.objective, self.settings.family, ids.tokenizer, machine.device, recipe.seed)
-        self.windows = self._windows()
+        self.windows = training_windows(recipe, ids, self.settings)
         self.task = self._task()
 
     def initialise_from(self, path: Path) -> None:
@@ -195,7 +195,7 @@ class NeuralRun:
 
     def validate(self) -> dict[str, float]:
         """Return mean loss (nats per token) and the objective's metrics on a fixed set of held-out windows."""
-        length, isolate = self.settings.context_length, self._isolate
+        length, isolate = self.settings.context_length, self.windows.isolate_documents
         windows = TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
         questions, forward = self.pretraining.questions(windows), self.pretraining.with_loss(self.decoder)
         count = min(self.recipe.training.validation_windows, windows.windows_per_epoch)
@@ -212,11 +212,6 @@ class NeuralRun:
                     metrics[name] = metrics.get(name, 0.0) + value * counted
         means = {f"validation_{name}": value / weight for name, value in metrics.items()}
         return {"validation_loss": total / weight, **means}
-
-    def _windows(self) -> TokenWindows:
-        shards, data, context = self.ids.prepared.train, self.recipe.data, self.settings.context_length
-        self._isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
-        return TokenWindows(shards, context, self.recipe.seed, data.shuffle, self._isolate)
 
     def _task(self) -> Task:
         forward = self.pretraining.with_loss(self.decoder)
@@ -323,7 +318,19 @@ def accepted_changes(saved: Mapping[str, Any], now: Mapping[str, Any], allow_cha
     )
 
 
-def _sized(recipe: Recipe, vocab_size: int) -> DecoderSettings:
+def training_windows(recipe: Recipe, ids: Ids, settings: DecoderSettings) -> TokenWindows:
+    """Return the windows of the training text, in the order in which a run reads them."""
+    shards, data, context = ids.prepared.train, recipe.data, settings.context_length
+    isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
+    return TokenWindows(shards, context, recipe.seed, data.shuffle, isolate)
+
+
+def sized(recipe: Recipe, vocab_size: int) -> DecoderSettings:
+    """Return the recipe's model with its vocabulary filled in.
+
+    Raises:
+        ConfigError: the recipe names a smaller one than the tokenizer has.
+    """
     settings = recipe.model
     assert isinstance(settings, DecoderSettings)
     if settings.vocab_size is None:
