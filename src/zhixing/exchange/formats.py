@@ -1,0 +1,175 @@
+"""The formats of other programs: what each is called, what holds its code, which files look like it.
+
+A format's module offers ``check``, and ``export_files`` or ``import_files`` or both; see ``FormatModule``. Adding a
+format is one module and one line of ``FORMATS``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol, cast
+
+from zhixing.errors import ConfigError, InputError, nearest
+from zhixing.exchange.parity import Parity
+from zhixing.exchange.questions import Sample
+from zhixing.language import tr
+from zhixing.model_folder import Content
+
+Precision = Literal["f32", "f16"]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What a caller may choose.
+
+    Attributes:
+        sample: the text of the parity report.
+        precision: of the exported matrices, where the format has a choice.
+        tokenizer: folder of the tokenizer that a file without one was written with; None: the file's own folder.
+    """
+
+    sample: Sample
+    precision: Precision = "f32"
+    tokenizer: Path | None = None
+
+
+@dataclass(frozen=True)
+class Made:
+    """The files of an exchange, by name, and what belongs into the manifest."""
+
+    files: dict[str, Content]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class FormatModule(Protocol):
+    """What a format's module offers."""
+
+    def export_files(self, source: Path, options: Options) -> Made:
+        """Return the other program's files for a model folder."""
+
+    def import_files(self, source: Path, options: Options) -> Made:
+        """Return a model folder's files for what another program has written."""
+
+    def check(self, ours: Path, theirs: Path, options: Options) -> Parity:
+        """Compare a model folder with what the other program makes of its own files."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """One format.
+
+    Attributes:
+        name: as the user writes it.
+        meaning: what it is, in English and Chinese.
+        module: in this package.
+        endings: of single files that may be in this format.
+        exports: whether models can be written in it.
+        imports: whether it can be read.
+    """
+
+    name: str
+    meaning: tuple[str, str]
+    module: str
+    endings: tuple[str, ...] = ()
+    exports: bool = True
+    imports: bool = True
+
+    def load(self) -> FormatModule:
+        """Return the module."""
+        return cast("FormatModule", importlib.import_module(f"zhixing.exchange.{self.module}"))
+
+
+_TABLE = (
+    Format(
+        "transformers",
+        ("a folder for Hugging Face transformers", "Hugging Face transformers 文件夹"),
+        "hugging_face",
+    ),
+    Format(
+        "gguf",
+        ("one file for llama.cpp and what is built on it", "供 llama.cpp 及其衍生程序的单文件"),
+        "gguf",
+        (".gguf",),
+        imports=False,
+    ),
+    Format(
+        "onnx",
+        ("a graph for ONNX Runtime and others", "供 ONNX Runtime 等使用的计算图"),
+        "onnx",
+        (".onnx",),
+        imports=False,
+    ),
+    Format("arpa", ("n-grams for KenLM, SRILM and others", "供 KenLM、SRILM 等的 n 元模型"), "arpa", (".arpa", ".lm")),
+    Format("word2vec", ("word vectors as text", "文本格式的词向量"), "word2vec", (".vec", ".txt")),
+    Format(
+        "word2vec-binary",
+        ("word vectors in word2vec's binary format", "word2vec 二进制格式的词向量"),
+        "word2vec_binary",
+    ),
+    Format(
+        "fasttext", ("word and n-gram vectors for fastText", "供 fastText 的词与字符 n 元向量"), "fasttext", (".ftz",)
+    ),
+)
+FORMATS = {one.name: one for one in _TABLE}
+_FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
+
+
+def named(name: str, direction: Literal["export", "import"]) -> Format:
+    """Return the format of a name.
+
+    Raises:
+        ConfigError: there is none, or it goes the other way only.
+    """
+    able = {one.name: one for one in FORMATS.values() if (one.exports if direction == "export" else one.imports)}
+    if name in able:
+        return able[name]
+    if name in FORMATS:
+        raise ConfigError(
+            tr(
+                f"{name} files can be written, not read; import the folder or file they were made from",
+                f"{name} 文件只能写出，不能读入；请导入其来源的文件夹或文件",
+            )
+        )
+    hint = nearest(name, able)
+    raise ConfigError(tr(f"--format {name}: unknown format; {hint}", f"--format {name}：未知格式；{hint}"))
+
+
+def recognise(source: Path) -> Format:
+    """Return the format that a folder or file seems to be in.
+
+    Raises:
+        InputError: it does not exist, or is of no known format.
+    """
+    if source.is_dir():
+        return FORMATS["transformers"]
+    if not source.is_file():
+        raise InputError(tr(f"there is nothing at {source}", f"{source} 处什么也没有"))
+    with source.open("rb") as file:
+        first = file.read(512)
+    if first.startswith(_FASTTEXT_MAGIC):
+        return FORMATS["fasttext"]
+    if first.startswith(b"GGUF"):
+        return named("gguf", "import")
+    if source.suffix in FORMATS["arpa"].endings or b"\\data\\" in first:
+        return FORMATS["arpa"]
+    if source.suffix == ".bin" and all(part.isdigit() for part in first.split(b"\n")[0].split()):
+        return FORMATS["word2vec-binary"]
+    for one in FORMATS.values():
+        if source.suffix in one.endings:
+            return named(one.name, "import")
+    known = " ".join(ending for one in FORMATS.values() if one.imports for ending in one.endings)
+    raise InputError(
+        tr(
+            f"{source}: the format is not recognised ({known}, or a folder); name it with --format",
+            f"{source}：无法识别格式（{known} 或文件夹）；请用 --format 指定",
+        )
+    )
+
+
+def json_text(value: Mapping[str, Any]) -> str:
+    """Return a JSON file's text."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
