@@ -13,6 +13,7 @@ from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.recurrent import RecurrentSettings
+from zhixing.models.xlnet import XLNetSettings
 from zhixing.nn import convolution
 
 SETTINGS = {
@@ -20,6 +21,7 @@ SETTINGS = {
     "llama": LlamaSettings(**SHAPE, layers=2, width=16, heads=4, inner_width=24, key_value_heads=2),
     "recurrent": RecurrentSettings(**SHAPE, layers=2, width=16, cell="lstm", dropout=0.3),
     "feedforward": FeedForwardSettings(**SHAPE, window=3, embedding_width=8, width=16, direct=True, dropout=0.3),
+    "xlnet": XLNetSettings(**SHAPE, layers=2, width=16, heads=4, inner_width=24),
     "convolutional": ConvolutionalSettings(**SHAPE, layers=2, width=16, kernel=3, dropout=0.3),
 }
 

@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
-from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent
+from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent, xlnet
 from zhixing.models.interop import bert as bert_exchange
 from zhixing.models.interop import convolutional as convolutional_exchange
 from zhixing.models.interop import feedforward as feedforward_exchange
 from zhixing.models.interop import gpt2 as gpt2_exchange
 from zhixing.models.interop import llama as llama_exchange
 from zhixing.models.interop import recurrent as recurrent_exchange
+from zhixing.models.interop import xlnet as xlnet_exchange
 from zhixing.models.interop.names import Rule, to_ours, to_theirs
 
 DecoderSettings = (
@@ -30,9 +31,16 @@ DecoderSettings = (
     | feedforward.FeedForwardSettings
     | convolutional.ConvolutionalSettings
     | bert.BertSettings
+    | xlnet.XLNetSettings
 )
 Decoder = (
-    gpt2.GPT2 | llama.Llama | recurrent.Recurrent | feedforward.FeedForward | convolutional.Convolutional | bert.Bert
+    gpt2.GPT2
+    | llama.Llama
+    | recurrent.Recurrent
+    | feedforward.FeedForward
+    | convolutional.Convolutional
+    | bert.Bert
+    | xlnet.XLNet
 )
 
 
@@ -59,6 +67,7 @@ FAMILIES: dict[str, tuple[Callable[[Any], Decoder], Exchange]] = {
     "feedforward": (feedforward.FeedForward, feedforward_exchange),
     "convolutional": (convolutional.Convolutional, convolutional_exchange),
     "bert": (bert.Bert, bert_exchange),
+    "xlnet": (xlnet.XLNet, xlnet_exchange),
 }
 """Family → the class of its module, and its exchange with the Hugging Face layout."""
 

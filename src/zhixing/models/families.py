@@ -20,6 +20,7 @@ NEURAL = {
     "convolutional": "convolutional",
     "bert": "bert",
     "roberta": "bert",
+    "xlnet": "xlnet",
 }
 """``model_type`` in a ``config.json`` → our family."""
 ENCODERS = ("bert",)

@@ -7,10 +7,14 @@ from zhixing.models.decoders import DecoderSettings, parameter_count
 from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
+from zhixing.models.xlnet import XLNetSettings
 from zhixing.pretraining.masked import MaskedSettings
+from zhixing.pretraining.permutation import PermutationSettings
 
 MASKED_SHARE = MaskedSettings().share
 """Of the tokens of a window, those that pass through a masked model's output head, as published."""
+PREDICTED_SHARE = 1 / PermutationSettings().one_in
+"""Of the tokens of a window, those that an XLNet has a second stream for, as published."""
 
 
 def flops_per_token(settings: DecoderSettings) -> float:
@@ -23,7 +27,21 @@ def flops_per_token(settings: DecoderSettings) -> float:
     products = parameter_count(shape) - _looked_up(shape)
     if isinstance(shape, BertSettings):  # both halves of attention; the head sees the masked share of the tokens only
         return 6.0 * products + 12.0 * shape.layers * shape.context_length * shape.width
+    if isinstance(shape, XLNetSettings):
+        return _two_streams(shape)
     return 6.0 * products + 6.0 * shape.layers * shape.context_length * _attention_width(shape)
+
+
+def _two_streams(shape: XLNetSettings) -> float:
+    """The content stream of every token and the query stream of the predicted ones, with the head of the latter alone.
+
+    Each compares with all keys of the window and with the distances on both sides, and mixes all values.
+    """
+    head = (shape.vocab_size or 0) * shape.width
+    blocks = parameter_count(shape) - head - (shape.vocab_size or 0)
+    streams = 1 + PREDICTED_SHARE
+    attention = 24.0 * shape.layers * shape.context_length * shape.width
+    return 6.0 * PREDICTED_SHARE * head + streams * (6.0 * blocks + attention)
 
 
 def _looked_up(shape: DecoderSettings) -> int:
@@ -36,6 +54,8 @@ def _looked_up(shape: DecoderSettings) -> int:
         return shape.context_length * shape.width
     if isinstance(shape, FeedForwardSettings):
         return (shape.vocab_size or 0) * shape.embedding_width
+    if isinstance(shape, XLNetSettings):
+        return 0
     return 0 if shape.tied else (shape.vocab_size or 0) * shape.width
 
 

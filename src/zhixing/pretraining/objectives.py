@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 from torch import nn
@@ -15,8 +15,16 @@ from torch import nn
 from zhixing.config import Settings, setting
 from zhixing.data.windows import TokenWindows
 from zhixing.language import tr
-from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
+from zhixing.pretraining.causal import CausalLM, CausalWindows, DecoderWithLoss
 from zhixing.pretraining.masked import EncoderWithLoss, MaskedBatch, MaskedLM, MaskedSettings, MaskedWindows
+from zhixing.pretraining.permutation import (
+    PermutationBatch,
+    PermutationLM,
+    PermutationSettings,
+    PermutationWindows,
+    StreamsWithLoss,
+)
+from zhixing.pretraining.shown import ShownPart
 from zhixing.tokenizers.protocol import Tokenizer
 from zhixing.tokenizers.specials import MASK
 from zhixing.training.objective import BatchSource, Objective
@@ -34,11 +42,20 @@ class CausalSettings(Settings):
     kind: Literal["causal"] = setting("causal", "each token from those before it", "由前文预测每个词元")
 
 
-ObjectiveSettings = Annotated[AutoSettings | CausalSettings | MaskedSettings, Field(discriminator="kind")]
-FITTING: dict[str, tuple[str, ...]] = {"bert": ("masked",)}
+ObjectiveSettings = Annotated[
+    AutoSettings | CausalSettings | MaskedSettings | PermutationSettings, Field(discriminator="kind")
+]
+FITTING: dict[str, tuple[str, ...]] = {"bert": ("masked",), "xlnet": ("permutation", "causal")}
 """Family → the objectives it can learn by, its own first; a family that is not named learns causally."""
 EXTRA_TOKENS: dict[str, tuple[str, ...]] = {"masked": (MASK,)}
 """Objective → the special tokens that a tokenizer needs for it beyond the usual."""
+
+
+class Questions(BatchSource, Protocol):
+    """Batches of an objective, which can be shown."""
+
+    def shown(self, batch: Any, row: int) -> tuple[ShownPart, ...]:
+        """Return one row of a batch of this source, as each stack of layers of the network reads it."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +71,7 @@ class Pretraining:
 
     objective: Objective
     with_loss: Callable[[nn.Module], nn.Module]
-    questions: Callable[[TokenWindows], BatchSource]
+    questions: Callable[[TokenWindows], Questions]
     tokens: Callable[[Any], float] | None = None
 
 
@@ -88,12 +105,14 @@ def choose(settings: ObjectiveSettings, family: str, tokenizer: Tokenizer, devic
     resolved = resolve(settings, family)
     if isinstance(resolved, MaskedSettings):
         return masked(resolved, tokenizer, device, seed)
+    if isinstance(resolved, PermutationSettings):
+        return permutation(resolved, tokenizer, device, seed)
     return causal(device)
 
 
 def causal(device: str) -> Pretraining:
     """Each token from those before it."""
-    return Pretraining(CausalLM(device), DecoderWithLoss, lambda windows: windows)
+    return Pretraining(CausalLM(device), DecoderWithLoss, CausalWindows)
 
 
 def masked(settings: MaskedSettings, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
@@ -110,5 +129,23 @@ def masked(settings: MaskedSettings, tokenizer: Tokenizer, device: str, seed: in
     )
 
 
-OWN: dict[str, Callable[[], ObjectiveSettings]] = {"causal": CausalSettings, "masked": MaskedSettings}
+def permutation(settings: PermutationSettings, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
+    """The last of a random order from all before them."""
+
+    def tokens(batch: PermutationBatch) -> float:
+        return float((batch.ranks <= batch.ranks.shape[1]).sum())  # what never becomes visible is padding
+
+    return Pretraining(
+        PermutationLM(device),
+        StreamsWithLoss,
+        lambda windows: PermutationWindows(windows, settings, tokenizer, seed),
+        tokens,
+    )
+
+
+OWN: dict[str, Callable[[], ObjectiveSettings]] = {
+    "causal": CausalSettings,
+    "masked": MaskedSettings,
+    "permutation": PermutationSettings,
+}
 """Objective → its settings as published."""

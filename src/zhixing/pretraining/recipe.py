@@ -20,6 +20,7 @@ from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
 from zhixing.models.recurrent import RecurrentSettings
 from zhixing.models.word_vectors import WordVectorSettings
+from zhixing.models.xlnet import XLNetSettings
 from zhixing.pretraining.induction import plan_copying
 from zhixing.pretraining.objectives import AutoSettings, ObjectiveSettings, resolve
 from zhixing.pretraining.warm_start import WarmStartSettings
@@ -33,6 +34,7 @@ ModelSettings = Annotated[
     | FeedForwardSettings
     | ConvolutionalSettings
     | BertSettings
+    | XLNetSettings
     | NgramSettings
     | HmmSettings
     | MixtureSettings
@@ -58,7 +60,15 @@ class Recipe(Settings):
 
     @model_validator(mode="after")
     def _objective_fits(self) -> Recipe:
-        resolve(self.objective, self.model.family)
+        objective = resolve(self.objective, self.model.family)
+        if isinstance(self.model, XLNetSettings) and self.model.attention == "uni" and objective.kind != "causal":
+            raise ValueError(
+                tr(
+                    "model.attention = uni sees nothing to the right, so orders mean nothing to it; set "
+                    "objective.kind: causal",
+                    "model.attention = uni 看不到右侧，次序对它没有意义；请设 objective.kind: causal",
+                )
+            )
         return self
 
     @model_validator(mode="after")

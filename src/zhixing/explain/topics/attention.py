@@ -11,7 +11,7 @@ from pydantic import model_validator
 from zhixing.config import Settings, setting
 from zhixing.explain.pictures import Bars, HeatMap
 from zhixing.explain.topic import Step, Topic
-from zhixing.explain.topics import masks
+from zhixing.explain.topics import masks, two_streams
 from zhixing.explain.topics.inputs import Matrix, numbered, require, require_length, require_shape
 from zhixing.language import tr
 from zhixing.theory import attention as theory
@@ -378,6 +378,7 @@ def _grouped_query_picture(inputs: GroupedQueryInputs) -> Bars:
 TOPICS: tuple[Callable[[], Topic[Any]], ...] = (
     attention,
     *masks.TOPICS,
+    *two_streams.TOPICS,
     multi_head_attention,
     grouped_query_attention,
     cross_attention,

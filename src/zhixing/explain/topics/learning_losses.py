@@ -212,7 +212,7 @@ def permutation_language_modelling() -> Topic[PermutationInputs]:
             theory.factorisation_rank,
         ),
         practice=("zhixing.nn.losses:permutation_lm_sum", "zhixing.nn.losses:factorisation_mask"),
-        related=("masked-language-modelling", "causal-language-modelling", "causal-mask"),
+        related=("two-stream-attention", "masked-language-modelling", "causal-language-modelling"),
     )
 
 
