@@ -15,8 +15,8 @@ from zhixing.agreement.table import ROWS
 from zhixing.errors import ConfigError
 from zhixing.evaluation import perplexity, significance
 from zhixing.generation import filters, sampling
-from zhixing.models import gpt2, hmm, llama, mixture, ngram_counts, word_vector_tables
-from zhixing.nn import attention, convolution, dropout, feedforward, losses, norms, positions, recurrent
+from zhixing.models import gpt2, hmm, llama, mixture, ngram_counts, rotary_scaling, word_vector_tables
+from zhixing.nn import attention, convolution, dropout, feedforward, losses, norms, positions, recurrent, sliding_window
 from zhixing.pretraining import causal, warm_start
 from zhixing.tokenizers import train
 from zhixing.training import loop, muon, optimizers, schedules
@@ -67,6 +67,17 @@ def _same_document(documents):
 
 def _one_slot_short(where, slots):
     return (torch.arange(slots) < where[:, :, None].clamp(min=1)).unsqueeze(1)
+
+
+RIGHT_POSITION_MASK, RIGHT_WINDOW_MASK = sliding_window.position_mask, sliding_window.window_mask
+
+
+def _one_too_many(queries, keys, window):
+    return RIGHT_POSITION_MASK(queries, keys, window + 1)
+
+
+def _one_too_few(length, window, device=None):
+    return RIGHT_WINDOW_MASK(length, window - 1, device)
 
 
 def _turned_back(x, cosine, sine):
@@ -189,6 +200,24 @@ BROKEN = {
     "attention.with_cache: blind to itself": (
         "attention.with_cache",
         lambda patch: patch.setattr(attention, "cache_mask", _one_slot_short),
+    ),
+    "attention.window_with_cache: one token too many": (
+        "attention.window_with_cache",
+        lambda patch: patch.setattr(sliding_window, "position_mask", _one_too_many),
+    ),
+    "attention.window_mask: one token too few": (
+        "attention.window_mask",
+        lambda patch: patch.setattr(sliding_window, "window_mask", _one_too_few),
+    ),
+    "positions.llama3_scaling: fast and slow exchanged": (
+        "positions.llama3_scaling",
+        lambda patch: patch.setattr(
+            rotary_scaling, "stretched_by_wavelength", lambda f, factor, **_: torch.where(f > 0.01, f / factor, f)
+        ),
+    ),
+    "positions.linear_scaling: multiplied": (
+        "positions.linear_scaling",
+        lambda patch: patch.setattr(rotary_scaling, "stretched_evenly", lambda f, factor: f * factor),
     ),
     "positions.rotary: turned back": (
         "positions.rotary",
@@ -362,5 +391,17 @@ def test_bad_arguments_are_named() -> None:
         select(ROWS, "atention")
     with pytest.raises(ConfigError, match="float32"):
         verify(dtype="float31")
-    with pytest.raises(ConfigError, match="nowhere"):
+    with pytest.raises(ConfigError) as caught:
         verify(device="nowhere")
+    words = str(caught.value)
+    assert "no device 'nowhere'; it has: cpu" in words and len(words) < 120
+    for empty in ("", "  "):
+        with pytest.raises(ConfigError, match="--only is empty"):
+            verify(only=empty)
+    with pytest.raises(ConfigError, match=r"did you mean 'attention\.grouped_query'"):
+        verify(only="attention.gruoped_query")
+    with pytest.raises(ConfigError, match="did you mean 'grouped_query'"):
+        verify(only="groped_query")
+    with pytest.raises(ConfigError, match="known: attention, ") as caught:
+        verify(only="xyzzy")
+    assert len(str(caught.value)) < 500  # families, not all rows

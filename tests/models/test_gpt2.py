@@ -4,6 +4,7 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from zhixing.models.decoders import parameter_count
 from zhixing.models.gpt2 import GPT2, PRESETS, GPT2Settings
 
 SETTINGS = GPT2Settings(vocab_size=31, context_length=12, layers=3, width=16, heads=2, dropout=0.25)
@@ -84,5 +85,31 @@ def test_the_vocabulary_must_be_known():
         GPT2(GPT2Settings())
 
 
-def test_presets():
-    assert PRESETS["gpt2"].heads == 12 and all(isinstance(preset, GPT2Settings) for preset in PRESETS.values())
+SIZES = {
+    "gpt2": 124_439_808,
+    "gpt2-medium": 354_823_168,
+    "gpt2-large": 774_030_080,
+    "gpt2-xl": 1_557_611_200,
+    "gpt3-small": 125e6,
+    "gpt3-medium": 350e6,
+    "gpt3-large": 760e6,
+    "gpt3-xl": 1.3e9,
+    "gpt3-2.7b": 2.7e9,
+    "gpt3-6.7b": 6.7e9,
+    "gpt3-13b": 13e9,
+    "gpt3-175b": 175e9,
+}
+
+
+def test_presets_have_the_published_sizes():
+    """GPT-2's exactly, as in the published files; GPT-3's as the paper rounds them."""
+    assert set(PRESETS) - set(SIZES) == {"tiny", "small"}
+    for name, size in SIZES.items():
+        assert parameter_count(PRESETS[name]) == (size if name < "gpt3" else pytest.approx(size, rel=0.025)), name
+
+
+def test_a_preset_is_named_in_settings():
+    found = GPT2Settings.model_validate({"preset": "gpt3-xl", "layers": 2})
+    assert found == PRESETS["gpt3-xl"].replace(layers=2) and found.width // found.heads == 128
+    with pytest.raises(ValidationError, match="did you mean 'gpt3-small'"):
+        GPT2Settings(preset="gpt3-smal")

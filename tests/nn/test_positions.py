@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from zhixing.nn.positions import Rotary, rotary_tables, rotate, sinusoidal
+from zhixing.nn.positions import (
+    Rotary,
+    rotary_tables,
+    rotate,
+    sinusoidal,
+    stretched_by_wavelength,
+    stretched_evenly,
+)
 from zhixing.theory import positions as theory
 
 
@@ -35,6 +42,16 @@ def test_far_positions_stay_exact_enough():
     exact = theory.rotary_angles(np.array([32_768]), 8, 10_000.0)[0]
     np.testing.assert_allclose(cosine[-1, :4].numpy(), np.cos(exact), atol=5e-3)
     np.testing.assert_allclose(sine[-1, 4:].numpy(), np.sin(exact), atol=5e-3)
+
+
+@pytest.mark.parametrize("context", [64, 4096])
+def test_stretched_frequencies_are_the_formulas(context):
+    frequencies = theory.rotary_angles(np.array([1]), 64, 10_000.0)[0]
+    ours = stretched_by_wavelength(torch.tensor(frequencies), 8.0, 1.0, 4.0, context).numpy()
+    np.testing.assert_allclose(ours, theory.llama3_scaling(frequencies, 8.0, 1.0, 4.0, context), rtol=1e-12)
+    assert ours[0] == frequencies[0] and ours[-1] == frequencies[-1] / 8
+    even = stretched_evenly(torch.tensor(frequencies), 4.0).numpy()
+    np.testing.assert_array_equal(even, theory.linear_scaling(frequencies, 4.0))
 
 
 @pytest.mark.parametrize("width", [2, 8, 64])

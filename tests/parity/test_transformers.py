@@ -21,6 +21,7 @@ from zhixing.models.decoders import build_decoder  # noqa: E402
 from zhixing.models.gpt2 import GPT2Settings  # noqa: E402
 from zhixing.models.llama import LlamaSettings  # noqa: E402
 from zhixing.models.load import load  # noqa: E402
+from zhixing.models.rotary_scaling import LinearScaling, Llama3Scaling  # noqa: E402
 from zhixing.models.save import companion_files, neural_files  # noqa: E402
 from zhixing.tokenizers.train import TokenizerSettings, train_tokenizer  # noqa: E402
 
@@ -40,7 +41,27 @@ OURS = {
         **OURS_SHAPE, inner_width=40, key_value_heads=1, query_key_norm=False, rotary_theta=500.0
     ),
     "llama-wide-heads": LlamaSettings(**OURS_SHAPE, inner_width=48, head_width=12, query_key_norm=False, tied=True),
-}
+    "llama-biases-stretched": LlamaSettings(
+        **OURS_SHAPE, inner_width=48, query_key_norm=False, attention_bias="all",
+        rotary_scaling=Llama3Scaling(factor=4.0, original_context=16),
+    ),
+    "llama-linear": LlamaSettings(
+        **OURS_SHAPE, inner_width=48, query_key_norm=False, rotary_scaling=LinearScaling(factor=3.0)
+    ),
+    "mistral": LlamaSettings(**OURS_SHAPE, inner_width=48, query_key_norm=False, attention_window=5, key_value_heads=2),
+    "mistral-odd-heads": LlamaSettings(
+        **OURS_SHAPE | {"heads": 3}, inner_width=48, query_key_norm=False, head_width=10
+    ),
+    "qwen2": LlamaSettings(
+        **OURS_SHAPE, inner_width=48, query_key_norm=False, attention_bias="query_key_value", key_value_heads=2,
+        tied=True,
+    ),
+    "qwen2-window": LlamaSettings(
+        **OURS_SHAPE, inner_width=48, query_key_norm=False, attention_bias="query_key_value", attention_window=4,
+        full_layers=1, head_width=6,
+    ),
+    "qwen3-window": LlamaSettings(**OURS_SHAPE, inner_width=48, attention_window=6, attention_bias="all"),
+}  # fmt: skip
 
 THEIRS_SHAPE = {
     "vocab_size": V,
@@ -65,6 +86,15 @@ def qwen3(**fields):
     return transformers.Qwen3ForCausalLM(transformers.Qwen3Config(**THEIRS_SHAPE, **fields))
 
 
+def mistral(**fields):
+    return transformers.MistralForCausalLM(transformers.MistralConfig(**THEIRS_SHAPE | fields))
+
+
+def qwen2(**fields):
+    return transformers.Qwen2ForCausalLM(transformers.Qwen2Config(**THEIRS_SHAPE | fields))
+
+
+LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_freq_factor": 4.0}
 THEIRS = {
     "gpt2": lambda: gpt2(),
     "gpt2-inner": lambda: gpt2(n_inner=40, layer_norm_epsilon=1e-3, activation_function="gelu_pytorch_tanh"),
@@ -74,6 +104,22 @@ THEIRS = {
     "llama-theta": lambda: llama(rope_parameters={"rope_type": "default", "rope_theta": 77.0}, head_dim=6),
     "qwen3": lambda: qwen3(num_key_value_heads=4, head_dim=8),
     "qwen3-grouped-tied": lambda: qwen3(num_key_value_heads=2, head_dim=16, tie_word_embeddings=True),
+    "llama-biases": lambda: llama(attention_bias=True, num_key_value_heads=2),
+    "llama-3.1": lambda: llama(
+        rope_parameters=LLAMA3 | {"rope_theta": 5e3, "original_max_position_embeddings": 16}, num_key_value_heads=2
+    ),
+    "llama-linear": lambda: llama(rope_parameters={"rope_type": "linear", "factor": 2.5, "rope_theta": 1e4}),
+    "mistral": lambda: mistral(sliding_window=5, num_key_value_heads=2),
+    "mistral-wide-heads": lambda: mistral(sliding_window=3, num_key_value_heads=1, head_dim=10, num_hidden_layers=3),
+    "mistral-no-window": lambda: mistral(sliding_window=None, num_key_value_heads=4),
+    "qwen2": lambda: qwen2(num_key_value_heads=2),
+    "qwen2-window": lambda: qwen2(
+        num_key_value_heads=2, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True
+    ),
+    "qwen3-window": lambda: qwen3(
+        num_key_value_heads=2, head_dim=8, use_sliding_window=True, sliding_window=6, max_window_layers=0
+    ),
+    "qwen3-biases": lambda: qwen3(num_key_value_heads=2, head_dim=8, attention_bias=True),
 }
 
 
@@ -166,7 +212,11 @@ def test_every_weight_arrives_there(our_folder):
 
 
 def test_our_tokenizer_opens_there(our_folder, tokenizer):
-    theirs = transformers.AutoTokenizer.from_pretrained(our_folder)
+    # For a Qwen2 the automatic class is transformers' own Qwen2Tokenizer, whatever the folder says: it cuts text as
+    # Qwen's tokenizer does, not as this one. The folder's own is opened by the general class.
+    qwen2 = json.loads((our_folder / "config.json").read_text(encoding="utf-8"))["model_type"] == "qwen2"
+    kind = transformers.PreTrainedTokenizerFast if qwen2 else transformers.AutoTokenizer
+    theirs = kind.from_pretrained(our_folder)
     for text in (TEXT, "  odd  spacing\t\n\n", "🙂 é", *PROMPTS):
         assert theirs(text)["input_ids"] == tokenizer.encode(text)
     assert theirs.eos_token_id == tokenizer.separator_id
@@ -319,15 +369,28 @@ def test_a_tokenizer_trained_by_the_tokenizers_library(tmp_path):
     "model, field",
     [
         (
-            lambda: llama(rope_parameters={"rope_type": "linear", "factor": 2.0, "rope_theta": 1e4}),
+            lambda: llama(rope_parameters={"rope_type": "dynamic", "factor": 2.0, "rope_theta": 1e4}),
             "rope_parameters",
         ),
-        (lambda: llama(attention_bias=True), "attention_bias"),
+        (
+            lambda: qwen2(
+                num_key_value_heads=4, rope_parameters={"rope_type": "yarn", "factor": 2.0, "rope_theta": 1e4}
+            ),
+            "rope_parameters",
+        ),
+        (lambda: llama(rope_parameters={"rope_theta": 1e4, "partial_rotary_factor": 0.5}), "partial_rotary_factor"),
+        (lambda: llama(logit_softcap=30.0), "logit_softcap"),
         (lambda: llama(mlp_bias=True), "mlp_bias"),
         (lambda: llama(hidden_act="gelu"), "hidden_act"),
         (
-            lambda: qwen3(head_dim=8, use_sliding_window=True, max_window_layers=1, sliding_window=4),
-            "sliding",
+            lambda: qwen3(
+                head_dim=8,
+                num_key_value_heads=4,
+                use_sliding_window=True,
+                sliding_window=4,
+                layer_types=["sliding_attention", "full_attention"],
+            ),
+            "layer_types",
         ),
         (lambda: gpt2(activation_function="relu"), "activation_function"),
         (lambda: gpt2(scale_attn_by_inverse_layer_idx=True), "scale_attn_by_inverse_layer_idx"),

@@ -46,6 +46,15 @@ def test_cached_queries_see_what_they_saw(rng):
     np.testing.assert_allclose(whole[4:], tail)
 
 
+def test_windows_reach_further_with_every_layer():
+    """Two layers of a window of three reach 2(W - 1) = 4 places back, and no further."""
+    step = attention.window_mask(9, 9, 3).astype(int)
+    reached = (step @ step > 0)[8]
+    np.testing.assert_array_equal(np.flatnonzero(reached), [4, 5, 6, 7, 8])
+    np.testing.assert_array_equal(attention.window_mask(9, 9, 9), attention.causal_mask(9, 9))
+    np.testing.assert_array_equal(attention.window_mask(2, 9, 3), attention.window_mask(9, 9, 3)[7:])
+
+
 def test_splitting_and_joining_heads_are_inverse(rng):
     x = rng.normal(size=(2, 5, 12))
     np.testing.assert_array_equal(attention.join_heads(attention.split_heads(x, 3)), x)

@@ -34,6 +34,22 @@ def test_rotary_against_the_reference(rng):
     np.testing.assert_allclose(positions.rotary(x, places), oracle[0].numpy())
 
 
+@pytest.mark.parametrize("kind", ["linear", "llama3"])
+def test_stretched_frequencies_against_the_reference(kind):
+    transformers = pytest.importorskip("transformers")
+    rope = pytest.importorskip("transformers.modeling_rope_utils")
+    extra = {"low_freq_factor": 1.0, "high_freq_factor": 4.0, "original_max_position_embeddings": 512}
+    parameters = {"rope_type": kind, "rope_theta": 1e4, "factor": 8.0} | (extra if kind == "llama3" else {})
+    config = transformers.LlamaConfig(hidden_size=64, num_attention_heads=1, rope_parameters=parameters)
+    oracle, _ = rope.ROPE_INIT_FUNCTIONS[kind](config)
+    plain = positions.rotary_angles(np.array([1]), 64)[0]
+    scaled = {
+        "linear": lambda: positions.linear_scaling(plain, 8.0),
+        "llama3": lambda: positions.llama3_scaling(plain, 8.0, 1.0, 4.0, 512),
+    }[kind]()
+    np.testing.assert_allclose(scaled, oracle.numpy(), rtol=1e-5)
+
+
 def test_sinusoidal_pairs_lie_on_the_circle():
     table = positions.sinusoidal(np.arange(50), 16)
     np.testing.assert_allclose(table[:, 0::2] ** 2 + table[:, 1::2] ** 2, 1.0)

@@ -7,6 +7,7 @@ at least 1.
 
 from __future__ import annotations
 
+import difflib
 import logging
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -88,9 +89,19 @@ def select(rows: Sequence[Row], only: str | None) -> list[Row]:
     Raises:
         ConfigError: there is none.
     """
-    chosen = [row for row in rows if only is None or only.lower() in row.name]
+    if only is not None and not only.strip():
+        raise ConfigError(
+            tr(
+                "--only is empty; give part of a row's name, such as attention, or leave it out",
+                "--only 为空；请给出行名的一部分（如 attention），或去掉该选项",
+            )
+        )
+    chosen = [row for row in rows if only is None or only.strip().lower() in row.name]
     if not chosen:
-        hint = nearest(str(only), {row.family for row in rows})
+        families = {row.family for row in rows}
+        words = families | {row.name for row in rows} | {row.name.partition(".")[2] for row in rows}
+        close = difflib.get_close_matches(str(only), words, n=1)
+        hint = nearest(str(only), close or families)
         raise ConfigError(tr(f"no row is called '{only}'; {hint}", f"没有名为 '{only}' 的行；{hint}"))
     return chosen
 
@@ -190,12 +201,18 @@ def _device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        there = ", ".join(_devices())
         raise ConfigError(
-            tr(f"this machine has no device '{name}': {reason}", f"本机没有设备 '{name}'：{reason}")
+            tr(f"this machine has no device '{name}'; it has: {there}", f"本机没有设备 '{name}'；可用：{there}")
         ) from error
     return device
+
+
+def _devices() -> list[str]:
+    """Return the names of the devices that this machine can compute on."""
+    found = ["cpu", *(f"cuda:{index}" for index in range(torch.cuda.device_count()))]
+    return [*found, "mps"] if torch.backends.mps.is_available() else found
 
 
 def _map_arrays(tree: Any, change: Callable[[Array], Any]) -> Any:

@@ -14,6 +14,8 @@ from zhixing.language import tr
 NEURAL = {
     "gpt2": "gpt2",
     "llama": "llama",
+    "mistral": "llama",
+    "qwen2": "llama",
     "qwen3": "llama",
     "recurrent": "recurrent",
     "feedforward": "feedforward",

@@ -6,17 +6,23 @@ What differs here from the published code: weight matrices are stored (out, in) 
 project (GPT-2's files hold them transposed; ``interop`` turns them), and dropout acts on embeddings and
 residual branches only: on the attention weights it would leave the fused kernel and cost a third of the
 speed.
+
+The presets named after GPT-3 have the shapes of Brown et al. (2020), table 2.1. GPT-3 alternates dense and locally
+banded sparse attention from layer to layer; here every layer is dense. Two rows of the table do not add up, a width
+being heads times head width: XL has 24 heads of 128 at a width of 2048 (16 of 128 here), and 13B a width of 5140
+with 40 heads of 128 (5120 here).
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
 from zhixing.config import Settings, setting
+from zhixing.models.presets import expand
 from zhixing.nn.attention import Reading, attend, plan_reading
 from zhixing.nn.cache import KeyValueCache
 from zhixing.nn.dropout import Dropout
@@ -29,6 +35,9 @@ class GPT2Settings(Settings):
     """Shape of a GPT-2."""
 
     family: Literal["gpt2"] = "gpt2"
+    preset: str | None = setting(
+        None, "a published shape; fields beside it change it", "已发表的形状；与之并列的字段可改动它"
+    )
     vocab_size: int | None = setting(None, "V; empty: the tokenizer's", "V；留空：取分词器的", unit="ids", ge=2)
     context_length: int = setting(256, "longest text the model can see", "可见的最长文本", unit="tokens", ge=2)
     layers: int = setting(4, "number of blocks", "层数", ge=1)
@@ -38,6 +47,11 @@ class GPT2Settings(Settings):
     norm_epsilon: float = setting(1e-5, "added to the variance", "加在方差上的小量", gt=0)
     dropout: float = setting(0.0, "on embeddings and residual branches", "作用于嵌入与残差支路", ge=0, lt=1)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        return expand(data, lambda: PRESETS)
+
     @model_validator(mode="after")
     def _heads_fit(self) -> GPT2Settings:
         if self.width % self.heads:
@@ -45,11 +59,27 @@ class GPT2Settings(Settings):
         return self
 
 
+def _published(context: int, layers: int, width: int, heads: int) -> GPT2Settings:
+    return GPT2Settings(vocab_size=50257, context_length=context, layers=layers, width=width, heads=heads)
+
+
 PRESETS: dict[str, GPT2Settings] = {
     "tiny": GPT2Settings(context_length=64, layers=2, width=64, heads=2),
     "small": GPT2Settings(),
-    "gpt2": GPT2Settings(vocab_size=50257, context_length=1024, layers=12, width=768, heads=12),
+    "gpt2": _published(1024, 12, 768, 12),
+    "gpt2-medium": _published(1024, 24, 1024, 16),
+    "gpt2-large": _published(1024, 36, 1280, 20),
+    "gpt2-xl": _published(1024, 48, 1600, 25),
+    "gpt3-small": _published(2048, 12, 768, 12),
+    "gpt3-medium": _published(2048, 24, 1024, 16),
+    "gpt3-large": _published(2048, 24, 1536, 16),
+    "gpt3-xl": _published(2048, 24, 2048, 16),
+    "gpt3-2.7b": _published(2048, 32, 2560, 32),
+    "gpt3-6.7b": _published(2048, 32, 4096, 32),
+    "gpt3-13b": _published(2048, 40, 5120, 40),
+    "gpt3-175b": _published(2048, 96, 12288, 96),
 }
+"""Shapes of our own, GPT-2's four sizes, and GPT-3's eight."""
 
 
 class Attention(nn.Module):

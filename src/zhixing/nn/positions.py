@@ -6,8 +6,14 @@ Feature ``i`` of the first half turns together with feature ``i`` of the second 
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
+
+Stretch = Callable[[Tensor], Tensor]
+"""From the frequencies (E / 2,) of a model's pairs to slower ones, for texts longer than it was trained on."""
 
 
 class Rotary(nn.Module):
@@ -16,9 +22,9 @@ class Rotary(nn.Module):
     cosine: Tensor
     sine: Tensor
 
-    def __init__(self, head_width: int, context_length: int, theta: float) -> None:
+    def __init__(self, head_width: int, context_length: int, theta: float, stretch: Stretch | None = None) -> None:
         super().__init__()
-        cosine, sine = rotary_tables(head_width, context_length, theta)
+        cosine, sine = rotary_tables(head_width, context_length, theta, stretch)
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
 
@@ -40,15 +46,37 @@ def sinusoidal(positions: int, width: int, base: float = 10000.0) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].float()
 
 
-def rotary_tables(head_width: int, context_length: int, theta: float) -> tuple[Tensor, Tensor]:
+def rotary_tables(
+    head_width: int, context_length: int, theta: float, stretch: Stretch | None = None
+) -> tuple[Tensor, Tensor]:
     """Return cos and sin of every position's angles, each (context_length, head_width), float32.
 
     On the CPU, so that a model first built without memory (``torch.device("meta")``) has them all the same.
     """
     evens = torch.arange(0, head_width, 2, dtype=torch.float32, device="cpu")
     places = torch.arange(context_length, dtype=torch.float32, device="cpu")
-    angles = torch.outer(places, 1.0 / theta ** (evens / head_width))
+    frequencies = 1.0 / theta ** (evens / head_width)
+    angles = torch.outer(places, frequencies if stretch is None else stretch(frequencies))
     return torch.cat([angles.cos()] * 2, dim=-1), torch.cat([angles.sin()] * 2, dim=-1)
+
+
+def stretched_evenly(frequencies: Tensor, factor: float) -> Tensor:
+    """Return every frequency over ``factor``: positions are interpolated (Chen et al. 2023, equation 4)."""
+    return frequencies / factor
+
+
+def stretched_by_wavelength(
+    frequencies: Tensor, factor: float, low: float, high: float, original_context: int
+) -> Tensor:
+    """Return the frequencies as Llama 3.1 stretches them: slow ones over ``factor``, fast ones as they are.
+
+    A pair that turns less than ``low`` times in the ``original_context`` is slow, one that turns more than ``high``
+    times is fast; between them the two are mixed in proportion (Llama Team 2024, section 3.4.2, and their published
+    code).
+    """
+    turns = original_context * frequencies / (2 * math.pi)
+    fast = ((turns - low) / (high - low)).clamp(0.0, 1.0)
+    return (1.0 - fast) * frequencies / factor + fast * frequencies
 
 
 def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ def flops_per_token(settings: DecoderSettings) -> float:
         return 6.0 * products + 12.0 * shape.layers * shape.context_length * shape.width
     if isinstance(shape, XLNetSettings):
         return _two_streams(shape)
-    return 6.0 * products + 6.0 * shape.layers * shape.context_length * _attention_width(shape)
+    return 6.0 * products + 12.0 * _keys_seen(shape) * _attention_width(shape)
 
 
 def _two_streams(shape: XLNetSettings) -> float:
@@ -57,6 +57,16 @@ def _looked_up(shape: DecoderSettings) -> int:
     if isinstance(shape, XLNetSettings):
         return 0
     return 0 if shape.tied else (shape.vocab_size or 0) * shape.width
+
+
+def _keys_seen(settings: DecoderSettings) -> float:
+    """Return how many keys a token sees on average, summed over layers: half the window of text, or what is near."""
+    context = float(settings.context_length)
+    window = settings.attention_window if isinstance(settings, LlamaSettings) else None
+    if not isinstance(settings, LlamaSettings) or window is None or window >= context:
+        return settings.layers * context / 2
+    near = window - window**2 / (2 * context)
+    return settings.full_layers * context / 2 + (settings.layers - settings.full_layers) * near
 
 
 def _attention_width(settings: DecoderSettings) -> int:

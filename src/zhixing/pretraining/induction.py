@@ -49,6 +49,7 @@ def plan_copying(settings: LlamaSettings) -> CopyingPlan | None:
     """Return the plan for a shape; None where it has no room for one (or no heads that look back)."""
     heads = min(3, settings.heads - 1)
     suits = settings.layers >= 2 and not settings.tied and settings.query_key_norm
+    suits = suits and settings.attention_window is None and settings.rotary_scaling.kind == "none"
     if not suits or heads < 1 or settings.groups != settings.heads:
         return None
     half = settings.per_head // 2

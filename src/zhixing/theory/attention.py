@@ -51,6 +51,21 @@ def document_mask(documents: Ids) -> Mask:
     return causal_mask(len(documents), len(documents)) & same
 
 
+def window_mask(queries: int, keys: int, window: int) -> Mask:
+    r"""Causal, and no further back than ``window`` tokens, one's own included: with $t' = t + (S - T)$,
+    $t' - W < s \le t'$. Beltagy et al. (2020), section 3.1; Jiang et al. (2023), section 2. After L layers a token
+    has been reached by those up to L(W - 1) places before it. Equation (attention.10).
+
+    >>> window_mask(3, 4, window=2).astype(int)
+    array([[1, 1, 0, 0],
+           [0, 1, 1, 0],
+           [0, 0, 1, 1]])
+    """
+    place = np.arange(queries)[:, None] + keys - queries
+    near: Mask = np.arange(keys) > place - window
+    return causal_mask(queries, keys) & near
+
+
 def scores(query: Array, key: Array, mask: Mask | None = None, bias: Array | float = 0.0) -> Array:
     r"""$QK^\top/\sqrt E + \text{bias}$, $-\infty$ where the mask forbids; (..., T, E), (..., S, E) ->
     (..., T, S).

@@ -140,3 +140,30 @@ def looking_back(offset: int, width: int, base: float = 10_000.0, pairs: int = 6
     query[:used], query[half : half + used] = np.cos(angles), -np.sin(angles)
     key[:used] = 1.0
     return query, key
+
+
+def linear_scaling(frequencies: Array, factor: float) -> Array:
+    r"""$\theta'_i = \theta_i / s$: the angle of position p is that of p / s, so a text s times as long turns no further
+    than those seen in training; (E/2,) -> (E/2,). Chen et al. (2023), equation 4. Equation (positions.10).
+
+    >>> linear_scaling(np.array([1.0, 0.1]), factor=4.0)
+    array([0.25 , 0.025])
+    """
+    return frequencies / factor
+
+
+def llama3_scaling(frequencies: Array, factor: float, low: float, high: float, context: int) -> Array:
+    r"""Slow frequencies over s, fast ones as they are; with $r_i = N\theta_i / 2\pi$ turns in the old context N and
+    $\gamma_i = \mathrm{clip}\bigl(\frac{r_i - l}{h - l}, 0, 1\bigr)$:
+    $\theta'_i = (1 - \gamma_i)\,\theta_i / s + \gamma_i\,\theta_i$; (E/2,) -> (E/2,).
+
+    Near tokens are told apart by fast pairs, which so stay what they were. Llama Team (2024), as in their published
+    code. Equation (positions.11).
+
+    >>> once = 2 * np.pi / 100  # turns once in a context of 100
+    >>> llama3_scaling(np.array([9.0, 2.5, 0.5]) * once, factor=8.0, low=1.0, high=4.0, context=100) / once
+    array([9.     , 1.40625, 0.0625 ])
+    """
+    turns = context * frequencies / (2 * np.pi)
+    fast = np.clip((turns - low) / (high - low), 0.0, 1.0)
+    return (1.0 - fast) * frequencies / factor + fast * frequencies

@@ -20,6 +20,7 @@ from zhixing.theory.attention import (
     grouped_query_attention,
     join_heads,
     split_heads,
+    window_mask,
 )
 from zhixing.theory.networks import affine, gelu_tanh, swiglu
 from zhixing.theory.normalisation import layer_norm, rms_norm
@@ -44,7 +45,7 @@ class Gpt2Block(NamedTuple):
 
 
 class LlamaBlock(NamedTuple):
-    """The weights of one Llama block; no biases."""
+    """The weights of one Llama block."""
 
     attention_norm: Array  # (D,)
     projections: Projections  # (D, H·E), (D, G·E), (D, G·E), (H·E, D)
@@ -53,6 +54,7 @@ class LlamaBlock(NamedTuple):
     up: Array  # (D, F)
     down: Array  # (F, D)
     head_norms: tuple[Array, Array] | None = None  # (E,), (E,): gains for queries and keys; None: no such norm
+    biases: tuple[Array | float, ...] = (0.0, 0.0, 0.0)  # (H·E,), (G·E,), (G·E,): of queries, keys, values
 
 
 def gpt2_block(x: Array, block: Gpt2Block, heads: int, mask: Mask) -> Array:
@@ -87,7 +89,9 @@ def llama_block(
 
     ``heads`` is (H, G); queries and keys are turned by their positions. Touvron et al. (2023a), section 2.2;
     (2023b), section 2.2. With ``head_norms`` they are normalised first, so that no product of a query and a
-    key is larger than the gains allow: Henry et al. (2020), section 3; the layout is then Qwen3's.
+    key is larger than the gains allow: Henry et al. (2020), section 3; the layout is then Qwen3's. With
+    ``biases`` it is Qwen2's, with a window mask Mistral's: Qwen Team (2024), section 2.2; Jiang et al. (2023),
+    section 2.
     Equation (transformer.2).
 
     >>> one, zero = np.ones(2), np.zeros((2, 2))
@@ -96,11 +100,11 @@ def llama_block(
     array([[1.2, 8.4]])
     """
     normal, weights = rms_norm(x, block.attention_norm, epsilon), block.projections
-    query, key = split_heads(normal @ weights.query, heads[0]), split_heads(normal @ weights.key, heads[1])
+    parts = zip(weights[:3], block.biases, (heads[0], heads[1], heads[1]), strict=True)
+    query, key, value = (split_heads(normal @ weight + bias, count) for weight, bias, count in parts)
     if block.head_norms:
         query, key = (rms_norm(q, g, epsilon) for q, g in zip((query, key), block.head_norms, strict=True))
     query, key = (rotary(part, np.arange(x.shape[-2]), base) for part in (query, key))
-    value = split_heads(normal @ weights.value, heads[1])
     x = x + join_heads(grouped_query_attention(query, key, value, mask)) @ weights.output
     return x + swiglu(rms_norm(x, block.feed_forward_norm, epsilon), block.gate, block.up, block.down)
 
@@ -133,16 +137,17 @@ def llama_logits(
     heads: tuple[int, int],
     base: float = 10000.0,
     epsilon: float = 1e-5,
+    window: int | None = None,
 ) -> Array:
     r"""$\mathrm{RMS}(\mathrm{blocks}(E_{w}))\,U$; embedding (V, D), unembedding (D, V), ids (T,) -> (T, V).
-    Touvron et al. (2023a). Equation (transformer.4).
+    Touvron et al. (2023a); with a ``window`` Jiang et al. (2023). Equation (transformer.4).
 
     >>> eye = np.eye(2)
     >>> llama_logits(np.array([0]), eye, [], np.ones(2), eye, (1, 1), epsilon=0.0).round(3)
     array([[1.414, 0.   ]])
     """
     x = embedding[ids]
-    mask = causal_mask(len(ids), len(ids))
+    mask = window_mask(len(ids), len(ids), len(ids) if window is None else window)
     for block in blocks:
         x = llama_block(x, block, heads, mask, base, epsilon)
     return rms_norm(x, final_norm, epsilon) @ unembedding

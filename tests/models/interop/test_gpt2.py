@@ -30,6 +30,9 @@ def test_there_and_back(settings):
         ("tie_word_embeddings", False),
         ("add_cross_attention", True),
         ("quantization_config", {"bits": 4}),
+        ("rotary_dim", 64),
+        ("attention_window", 4),
+        ("position_embedding_type", "relative"),
         ("n_embd", "768"),
         ("n_layer", 2.0),
         ("n_head", True),
@@ -47,6 +50,20 @@ def test_what_it_cannot_be_is_refused_by_name(field, value):
 def test_impossible_numbers(field, value):
     with pytest.raises(ModelFolderError, match=r"config\.json"):
         from_config(to_config(SETTINGS, 0) | {field: value})
+
+
+def test_what_says_nothing_is_passed_over():
+    quiet = {
+        "n_ctx": 10, "summary_type": "cls_index", "summary_first_dropout": 0.1, "attn_pdrop": 0.1,
+        "task_specific_params": {"text-generation": {"do_sample": True, "max_length": 50}}, "gradient_checkpointing": 1,
+        "reorder_and_upcast_attn": True, "initializer_range": 0.02, "architectures": ["GPT2LMHeadModel"],
+    }  # fmt: skip
+    assert from_config(to_config(SETTINGS, 0) | quiet) == SETTINGS
+    renamed = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "max_position_embeddings": 10}
+    older = {
+        name: value for name, value in to_config(SETTINGS, 0).items() if name not in ("n_embd", "n_layer", "n_head")
+    }
+    assert from_config(older | renamed) == SETTINGS
 
 
 def test_older_files():

@@ -15,10 +15,12 @@ from torch.func import functional_call
 from zhixing.agreement.row import Row, draw, normal
 from zhixing.models import gpt2
 from zhixing.nn import attention as practice
+from zhixing.nn import cache, sliding_window
 from zhixing.theory import attention as theory
 
 BATCH, HEADS, GROUPS, LENGTH, WIDTH = 2, 4, 2, 7, 8
 TOLERANCE = 16.0
+WINDOW = 3
 REASON = "sums of 8 products, a softmax over 7, sums of 7 products; scores of order 3 enter an exponential"
 
 
@@ -53,6 +55,24 @@ def _within_documents(query: Any, key: Any, value: Any, documents: Any) -> Any:
 def _cached(query: Any, key: Any, value: Any, positions: Any) -> Any:
     """The queries are the last of the text: their positions are S - T .. S - 1."""
     return theory.grouped_query_attention(query, key, value, theory.causal_mask(query.shape[-2], key.shape[-2]))
+
+
+def _windowed(query: Any, key: Any, value: Any) -> Any:
+    return theory.grouped_query_attention(query, key, value, theory.window_mask(LENGTH, LENGTH, WINDOW))
+
+
+def _windowed_with_cache(query: Any, key: Any, value: Any) -> Any:
+    """What decoding does: some tokens, then a block that overwrites their slots, then one more."""
+    store = cache.KeyValueCache.empty(
+        1, BATCH, GROUPS, WIDTH, like=key, capacity=1, limits=(sliding_window.slots_needed(WINDOW),)
+    )
+    parts = []
+    for start, end in ((0, 2), (2, LENGTH - 1), (LENGTH - 1, LENGTH)):
+        ids = torch.zeros(BATCH, end - start, dtype=torch.int64, device=key.device)
+        reading = sliding_window.narrow(practice.plan_reading(ids, cache=store), WINDOW, ids)
+        keys, values = reading.remember(0, key[:, :, start:end], value[:, :, start:end])
+        parts.append(practice.attend(query[:, :, start:end], keys, values, reading.mask, reading.causal))
+    return torch.cat(parts, dim=2)
 
 
 def _multi_head(x: Any, query: Any, key: Any, value: Any, output: Any) -> Any:
@@ -132,6 +152,26 @@ ROWS: tuple[Row, ...] = (
         tolerance=TOLERANCE,
         reason=REASON,
         gradient=True,
+    ),
+    Row(
+        name="attention.window_mask",
+        family="attention",
+        states=(theory.window_mask,),
+        theory=lambda length: theory.window_mask(length, length, WINDOW),
+        practice=lambda length: sliding_window.window_mask(int(length), WINDOW),
+        inputs=draw(length=lambda rng: int(rng.integers(1, 9))),
+        tolerance=0.0,
+        reason="true or false",
+    ),
+    Row(
+        name="attention.window_with_cache",
+        family="attention",
+        states=(theory.window_mask, theory.grouped_query_attention),
+        theory=_windowed,
+        practice=_windowed_with_cache,
+        inputs=_grouped,
+        tolerance=TOLERANCE,
+        reason=REASON,
     ),
     Row(
         name="attention.with_cache",

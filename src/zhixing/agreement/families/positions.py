@@ -8,10 +8,23 @@ import numpy as np
 from torch.nn import functional
 
 from zhixing.agreement.row import Row, draw, normal
+from zhixing.models.rotary_scaling import LinearScaling, Llama3Scaling, stretch
 from zhixing.nn import positions as practice
 from zhixing.theory import positions as theory
 
 CONTEXT, WIDTH, BASE = 64, 8, 10000.0
+LINEAR, LLAMA3 = LinearScaling(factor=3.0), Llama3Scaling(factor=8.0, original_context=120)
+
+
+def _stretched(scale: Any) -> Any:
+    """Cosines and sines of frequencies that a formula has made slower."""
+
+    def tables(positions: Any) -> Any:
+        frequencies = scale(theory.rotary_angles(np.array([1]), WIDTH, BASE)[0])
+        angles = np.tile(positions[:, None] * frequencies, 2)
+        return [np.cos(angles), np.sin(angles)]
+
+    return tables
 
 
 def _rotate(x: Any, positions: Any) -> Any:
@@ -44,6 +57,30 @@ ROWS: tuple[Row, ...] = (
         inputs=draw(positions=np.arange(CONTEXT)),
         tolerance=8.0,
         reason="an angle of 6.3 radians (the fastest are whole numbers, and exact) rounded in float32",
+        takes="arrays",
+        coarsest="float32",
+    ),
+    Row(
+        name="positions.linear_scaling",
+        family="positions",
+        states=(theory.linear_scaling,),
+        theory=_stretched(lambda frequencies: theory.linear_scaling(frequencies, 3.0)),
+        practice=lambda positions: list(practice.rotary_tables(WIDTH, CONTEXT, BASE, stretch(LINEAR))),
+        inputs=draw(positions=np.arange(CONTEXT)),
+        tolerance=24.0,
+        reason="an angle of 21 radians: a third rounded in float32, and its product with the position",
+        takes="arrays",
+        coarsest="float32",
+    ),
+    Row(
+        name="positions.llama3_scaling",
+        family="positions",
+        states=(theory.llama3_scaling,),
+        theory=_stretched(lambda frequencies: theory.llama3_scaling(frequencies, 8.0, 1.0, 4.0, 120)),
+        practice=lambda positions: list(practice.rotary_tables(WIDTH, CONTEXT, BASE, stretch(LLAMA3))),
+        inputs=draw(positions=np.arange(CONTEXT)),
+        tolerance=8.0,
+        reason="as rotary_angles: the second pair turns 1.9 times in 120 tokens, and is mixed of both",
         takes="arrays",
         coarsest="float32",
     ),

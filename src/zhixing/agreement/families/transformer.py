@@ -29,6 +29,8 @@ LLAMA = llama.LlamaSettings(
     inner_width=20, query_key_norm=False,
 )  # fmt: skip
 QWEN3 = LLAMA.replace(query_key_norm=True, tied=True)
+QWEN2 = LLAMA.replace(attention_bias="query_key_value", tied=True)
+MISTRAL = LLAMA.replace(attention_window=3)
 EMBEDDING = "token_embedding.weight"
 
 
@@ -72,6 +74,9 @@ def _llama_block(settings: llama.LlamaSettings, weights: Mapping[str, Any], laye
     cuts = np.cumsum([settings.heads * settings.per_head, settings.groups * settings.per_head])
     query, key, value = np.split(weight("attention.query_key_value").T, cuts, axis=1)
     norms = (weight("attention.query_norm"), weight("attention.key_norm")) if settings.query_key_norm else None
+    biases: tuple[Any, ...] = (0.0, 0.0, 0.0)
+    if settings.attention_bias == "query_key_value":
+        biases = tuple(np.split(weights[f"blocks.{layer}.attention.query_key_value.bias"], cuts))
     gate, up = np.split(weight("feed_forward.gate_up").T, 2, axis=1)
     return theory.LlamaBlock(
         weight("attention_norm"),
@@ -81,6 +86,7 @@ def _llama_block(settings: llama.LlamaSettings, weights: Mapping[str, Any], laye
         up,
         weight("feed_forward.down").T,
         norms,
+        biases,
     )
 
 
@@ -98,6 +104,7 @@ def _llama_theory(settings: llama.LlamaSettings) -> Callable[..., Any]:
             heads,
             settings.rotary_theta,
             settings.norm_epsilon,
+            settings.attention_window,
         )
 
     return logits
@@ -172,6 +179,8 @@ ROWS: tuple[Row, ...] = (
     _row("gpt2", GPT2_STATES, _gpt2_theory, lambda: gpt2.GPT2(GPT2)),
     _row("llama", LLAMA_STATES, _llama_theory(LLAMA), lambda: llama.Llama(LLAMA)),
     _row("qwen3", LLAMA_STATES, _llama_theory(QWEN3), lambda: llama.Llama(QWEN3)),
+    _row("qwen2", LLAMA_STATES, _llama_theory(QWEN2), lambda: llama.Llama(QWEN2)),
+    _row("mistral", LLAMA_STATES, _llama_theory(MISTRAL), lambda: llama.Llama(MISTRAL)),
     Row(
         name="transformer.qwen3_loss",
         family="transformer",
@@ -186,5 +195,6 @@ ROWS: tuple[Row, ...] = (
     ),
     _row("gpt2_with_cache", GPT2_STATES, _gpt2_theory, lambda: gpt2.GPT2(GPT2), cached=True),
     _row("llama_with_cache", LLAMA_STATES, _llama_theory(LLAMA), lambda: llama.Llama(LLAMA), cached=True),
+    _row("mistral_with_cache", LLAMA_STATES, _llama_theory(MISTRAL), lambda: llama.Llama(MISTRAL), cached=True),
     _row("qwen3_with_cache", LLAMA_STATES, _llama_theory(QWEN3), lambda: llama.Llama(QWEN3), cached=True),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -14,11 +14,49 @@ from zhixing.language import tr
 SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
+HARMLESS = (
+    "model_type", "architectures", "transformers_version", "torch_dtype", "dtype", "name_or_path", "use_cache",
+    "initializer_range", "pretraining_tp", "attention_dropout", "attn_pdrop", "embd_pdrop", "resid_pdrop",
+    "hidden_dropout", "classifier_dropout", "gradient_checkpointing", "is_decoder", "chunk_size_feed_forward",
+    "use_bfloat16", "torchscript", "tf_legacy_loss", "bos_token_id", "eos_token_id", "pad_token_id", "unk_token_id",
+    "sep_token_id", "cls_token_id", "decoder_start_token_id", "tokenizer_class", "return_dict", "use_return_dict",
+    "output_attentions", "output_hidden_states", "output_scores", "return_dict_in_generate", "id2label", "label2id",
+    "num_labels", "problem_type", "finetuning_task", "task_specific_params", "do_sample", "temperature", "top_k",
+    "top_p", "typical_p", "max_length", "min_length", "max_new_tokens", "num_beams", "num_beam_groups",
+    "num_return_sequences", "repetition_penalty", "length_penalty", "diversity_penalty", "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size", "early_stopping", "bad_words_ids", "suppress_tokens", "begin_suppress_tokens",
+    "forced_bos_token_id", "forced_eos_token_id", "exponential_decay_length_penalty", "remove_invalid_values",
+)  # fmt: skip
+"""Fields of another library's ``config.json`` that change no logit of a decoder in evaluation: names, types in the
+file, special ids, labels, dropout, how text is generated."""
+
+
 class ConfigReader:
     """Typed access to a ``config.json``."""
 
     def __init__(self, config: Mapping[str, Any]) -> None:
         self._config = config
+
+    def value(self, name: str) -> Any:
+        """Return a field as it is; None where it is absent."""
+        return self._config.get(name)
+
+    def refuse_others(self, honoured: Collection[str]) -> None:
+        """Refuse the model if a field that is neither honoured nor known as harmless says something.
+
+        Nothing is said by a field that is empty or false, by one that begins with ``_``, and by another program's
+        version.
+        """
+        for name, value in self._config.items():
+            known = name in honoured or name in HARMLESS or name.startswith("_") or name.endswith("_version")
+            if not known and value not in (None, False, "", [], {}):
+                raise ModelFolderError(
+                    tr(
+                        f"config.json: {name} = {value!r:.80} is not known here and may change what the model "
+                        "computes; if it does not, remove the line",
+                        f"config.json：不认识 {name} = {value!r:.80}，它可能改变模型的计算；若与计算无关，请删去该行",
+                    )
+                )
 
     def require(self, name: str, allowed: Sequence[object], default: object) -> None:
         """Refuse the model unless field ``name`` has one of the ``allowed`` values."""

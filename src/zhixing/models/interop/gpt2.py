@@ -10,6 +10,19 @@ from zhixing.models.interop.fields import ConfigReader
 from zhixing.models.interop.names import Rename, Rule
 
 ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh")
+HONOURED = (
+    "vocab_size", "n_positions", "n_embd", "n_layer", "n_head", "n_inner", "activation_function", "layer_norm_epsilon",
+    "scale_attn_by_inverse_layer_idx", "scale_attn_weights", "tie_word_embeddings", "add_cross_attention",
+    "quantization_config", "n_ctx", "reorder_and_upcast_attn",
+    "summary_type", "summary_use_proj", "summary_activation", "summary_proj_to_labels", "summary_first_dropout",
+)  # fmt: skip
+"""Fields of ``config.json`` that are read below, and those that say nothing to a language model in float32: the older
+name of ``n_positions``, the precision of attention's products, the head of another task."""
+STANDARD_NAMES = {
+    "hidden_size": "n_embd", "max_position_embeddings": "n_positions", "num_attention_heads": "n_head",
+    "num_hidden_layers": "n_layer",
+}  # fmt: skip
+"""Names of other families that transformers reads as GPT-2's own."""
 
 
 def table(settings: GPT2Settings) -> tuple[Rule, ...]:
@@ -69,7 +82,9 @@ def to_config(settings: GPT2Settings, separator_id: int) -> dict[str, Any]:
 
 def from_config(config: Mapping[str, Any]) -> GPT2Settings:
     """Return the settings of a foreign GPT-2; what this family cannot do is refused by name."""
-    read = ConfigReader(config)
+    renamed = {STANDARD_NAMES[name]: value for name, value in config.items() if name in STANDARD_NAMES}
+    read = ConfigReader({name: value for name, value in config.items() if name not in STANDARD_NAMES} | renamed)
+    read.refuse_others(HONOURED)
     read.require("activation_function", ACTIVATIONS, default="gelu_new")
     read.require("scale_attn_by_inverse_layer_idx", (False,), default=False)
     read.require("scale_attn_weights", (True,), default=True)
