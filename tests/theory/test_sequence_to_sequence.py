@@ -120,3 +120,22 @@ def test_a_multiplicative_step_keeps_state_and_context_apart(query, annotations,
     attentional, _ = theory.multiplicative_decoder_step(query, annotations, weight, combine)
     context, _ = theory.multiplicative_attention(query, annotations, weight)
     np.testing.assert_allclose(attentional, np.tanh(context @ combine[:KEY] + query @ combine[KEY:]))
+
+
+@pytest.mark.parametrize("spans", [1, 2, 5])
+def test_source_and_target_of_a_gap_are_the_text(rng, spans):
+    kept, dropped = rng.integers(1, 6, (2, spans))
+    ids, sentinels = rng.integers(0, 50, int(kept.sum() + dropped.sum())), np.arange(100, 100 + spans + 1)
+    source, target = theory.corrupt_spans(ids, kept, dropped, sentinels)
+    assert len(source) == kept.sum() + spans and len(target) == dropped.sum() + spans + 1
+    assert target[-1] == sentinels[-1] not in source
+    np.testing.assert_array_equal(theory.fill_spans(source, target, sentinels), ids)
+
+
+@pytest.mark.parametrize(("tokens", "expected"), [(2, (1, 1)), (3, (1, 1)), (568, (85, 28))])
+def test_how_much_is_dropped(tokens, expected):
+    assert theory.span_counts(tokens, 0.15, 3.0) == expected
+
+
+def test_spans_never_outnumber_what_lies_between_them():
+    assert theory.span_counts(10, 0.9, 1.0) == (9, 1)

@@ -22,7 +22,9 @@ from zhixing.agreement.families import (
     recurrent,
     regularisation,
     relative_attention,
+    relative_bias,
     schedules,
+    span_corruption,
     tokenization,
     training_step,
     transformer,
@@ -43,6 +45,7 @@ ROWS: tuple[Row, ...] = (
     *attention.ROWS,
     *relative_attention.ROWS,
     *positions.ROWS,
+    *relative_bias.ROWS,
     *normalisation.ROWS,
     *transformer.ROWS,
     *decoding.ROWS,
@@ -53,6 +56,7 @@ ROWS: tuple[Row, ...] = (
     *mixture.ROWS,
     *warm_start.ROWS,
     *word_vectors.ROWS,
+    *span_corruption.ROWS,
 )
 
 CLASSIFIERS = "heads for labelled data: classification, tagging, regression"
@@ -65,7 +69,6 @@ PRIVACY = "private training and its audit"
 ATTRIBUTION = "attributions of a prediction to its input"
 VECTORS = "the loss in the report of word vectors (the gradients have rows)"
 SUBWORDS = "WordPiece and unigram tokenizers"
-WIDER_POSITIONS = "the encoder and long-context families: BERT, T5, BLOOM"
 
 TO_COME: dict[str, str] = {
     "networks.squared_relu": "the wider set of feed-forward blocks",
@@ -73,10 +76,6 @@ TO_COME: dict[str, str] = {
     "optimizers.nesterov": "a nesterov setting for the momentum optimizer",
     "regularisation.l1_penalty": "the penalties' values in the training report (the gradients have a row)",
     "regularisation.l2_penalty": "the penalties' values in the training report (the gradients have a row)",
-    "positions.alibi_slopes": WIDER_POSITIONS,
-    "positions.alibi": WIDER_POSITIONS,
-    "positions.relative_bucket": WIDER_POSITIONS,
-    "positions.relative_bias": WIDER_POSITIONS,
     "ngram.witten_bell": OLDER_SMOOTHING,
     "ngram.maximum_likelihood": OLDER_SMOOTHING,
     "decoding.speculative_acceptance": SPECULATIVE,

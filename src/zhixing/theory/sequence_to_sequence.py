@@ -5,6 +5,9 @@ r"""Recurrent encoder-decoders with attention: at every step the decoder looks b
 - Multiplicative attention: Luong, Pham and Manning (2015), "Effective approaches to attention-based neural machine
   translation", section 3.1 ("general"; with the identity as its matrix it is "dot").
 
+And how an encoder-decoder learns from text alone, by filling its gaps: Raffel et al. (2020), "Exploring the limits of
+transfer learning with a unified text-to-text Transformer", section 3.1.4.
+
 Legend: N rows (texts side by side), S source tokens, Q width of the decoder's state (the query), K width of the
 encoder's states (the annotations: keys and values in one), A width of the alignment model, I width of a target token.
 A mask is boolean, (N, S), True where a source token is real. A gradient function takes the upstream gradient
@@ -23,6 +26,7 @@ from zhixing.theory.recurrent import Weights, gru_cell
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+Ids = NDArray[np.int64]
 
 
 class Alignment(NamedTuple):
@@ -169,6 +173,47 @@ def multiplicative_decoder_step(
     """
     context, looked = multiplicative_attention(state, annotations, weight, mask)
     return tanh(np.concatenate([context, state], axis=-1) @ combine), looked
+
+
+def span_counts(tokens: int, share: float, span: float) -> tuple[int, int]:
+    r"""$n = \mathrm{clip}(\mathrm{round}(T r), 1, T - 1)$ tokens dropped in
+    $m = \min\bigl(\max(\mathrm{round}(n / \ell), 1),\ n,\ T - n\bigr)$ spans. Raffel et al. (2020), section 3.1.4 and
+    their published code. Equation (sequence_to_sequence.8).
+
+    >>> span_counts(512, share=0.15, span=3.0)
+    (77, 26)
+    """
+    dropped = min(max(round(tokens * share), 1), tokens - 1)
+    return dropped, min(max(round(dropped / span), 1), dropped, tokens - dropped)
+
+
+def corrupt_spans(ids: Ids, kept: Ids, dropped: Ids, sentinels: Ids) -> tuple[Ids, Ids]:
+    r"""With the text cut as $k_1 d_1 k_2 d_2 \dots k_m d_m$: source $k_1 z_1 k_2 z_2 \dots k_m z_m$ and target
+    $z_1 d_1 z_2 d_2 \dots z_m d_m z_{m+1}$.
+
+    ids (T,), lengths of the parts kept and dropped (m,) each, sentinels z (m + 1,). Raffel et al. (2020), figure 2.
+    Equation (sequence_to_sequence.9).
+
+    >>> source, target = corrupt_spans(np.arange(5), np.array([1, 1]), np.array([2, 1]), np.array([91, 92, 93]))
+    >>> source.tolist(), target.tolist()
+    ([0, 91, 3, 92], [91, 1, 2, 92, 4, 93])
+    """
+    parts = np.split(ids, np.cumsum(np.stack([kept, dropped], axis=1))[:-1])
+    source = [np.append(part, z) for part, z in zip(parts[::2], sentinels, strict=False)]
+    target = [np.append(z, part) for part, z in zip(parts[1::2], sentinels, strict=False)]
+    return np.concatenate(source), np.append(np.concatenate(target), sentinels[len(kept)])
+
+
+def fill_spans(source: Ids, target: Ids, sentinels: Ids) -> Ids:
+    r"""The inverse: every $z_i$ of the source replaced by what follows it in the target. Equation
+    (sequence_to_sequence.10).
+
+    >>> fill_spans(np.array([0, 91, 3, 92]), np.array([91, 1, 2, 92, 4, 93]), np.array([91, 92, 93])).tolist()
+    [0, 1, 2, 3, 4]
+    """
+    pieces = np.split(target, np.flatnonzero(np.isin(target, sentinels)))[1:]
+    filling = {int(piece[0]): piece[1:] for piece in pieces}
+    return np.concatenate([filling.get(int(token), np.array([token])) for token in source])
 
 
 def _attend_gradient(scores: Array, annotations: Array, mask: Mask | None, upstream: Array) -> tuple[Array, Array]:
