@@ -27,7 +27,9 @@ NEURAL = {
 """``model_type`` in a ``config.json`` → our family."""
 ENCODERS = ("bert",)
 """Neural families that read in both directions and have no next token."""
-UNLIMITED = ("recurrent", "feedforward", "convolutional")
+ENCODER_DECODERS = ("transformer", "recurrent_encoder_decoder", "t5")
+"""Neural families that write a target after a source; as language models, a text block by block."""
+UNLIMITED = ("recurrent", "feedforward", "convolutional", *ENCODER_DECODERS)
 """Neural families whose state has one size however much it has read, so that a text may be of any length."""
 STATISTICAL = ("ngram", "hmm", "mixture")
 

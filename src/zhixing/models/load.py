@@ -106,12 +106,12 @@ def _load_statistical(family: str, folder: Path, config: dict[str, Any], device:
 def _load_neural(family: str, folder: Path, config: dict[str, Any], device: str) -> LanguageModel:
     from zhixing.models.decoders import read_settings, restore_decoder
     from zhixing.models.encoder import EncoderModel
-    from zhixing.models.neural import NeuralLanguageModel
+    from zhixing.models.encoder_decoder import as_language_model
 
     tensors = read_tensors(folder)
     module = restore_decoder(read_settings(family, config, tensors), tensors, str(folder))
     try:
-        return (EncoderModel if family in ENCODERS else NeuralLanguageModel)(module.to(device))
+        return (EncoderModel if family in ENCODERS else as_language_model)(module.to(device))
     except (RuntimeError, AssertionError) as error:  # torch's ways of saying that there is no such device
         raise ConfigError(
             tr(f"device '{device}' cannot be used: {error}", f"无法使用设备 '{device}'：{error}")
