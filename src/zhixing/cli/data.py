@@ -65,31 +65,71 @@ def prepare(
 
 @app.command(help=tr("Show what a model sees in one batch.", "查看模型在一个批次中看到的内容。"))
 def show(
-    folder: Annotated[
+    source: Annotated[
         Path,
-        typer.Argument(help=tr("train or validation folder of shards", "分片的 train 或 validation 文件夹")),
+        typer.Argument(
+            help=tr(
+                "a recipe (YAML), the folder of a run, or a folder of shards", "配方（YAML）、训练文件夹或分片文件夹"
+            )
+        ),
     ],
-    tokenizer: TokenizerOption,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help=tr("change a field of the recipe: a.b=c", "更改配方字段：a.b=c"))
+    ] = None,
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            "--ids",
+            "--out",
+            help=tr("recipe: folder of tokenizer and shards, kept", "配方：保留分词器与分片的文件夹"),
+        ),
+    ] = None,
     batch: Annotated[int, typer.Option(min=0, help=tr("which batch", "第几个批次"))] = 0,
-    batch_size: Annotated[int, typer.Option(min=1, help=tr("windows in a batch", "批次中的窗口数"))] = 2,
-    context_length: Annotated[int, typer.Option(min=1, help=tr("tokens in a window", "窗口的词元数"))] = 64,
-    seed: Annotated[int, typer.Option(help=tr("seed of the order", "顺序的随机种子"))] = 0,
-    shuffle: Annotated[bool, typer.Option(help=tr("shuffled order", "打乱顺序"))] = True,
-    isolate: Annotated[bool, typer.Option(help=tr("hide documents from each other", "文档互不可见"))] = True,
+    rows: Annotated[int, typer.Option(min=1, help=tr("recipe: rows of the batch to show", "配方：显示的行数"))] = 2,
+    places: Annotated[
+        str | None, typer.Option(help=tr("recipe: only these places, FROM:TO", "配方：只看这些位置，起:止"))
+    ] = None,
+    attention: Annotated[
+        bool, typer.Option("--attention", help=tr("recipe: draw who sees whom, all of it", "配方：画出完整的可见关系"))
+    ] = False,
+    tokenizer: Annotated[
+        Path | None,
+        typer.Option("--tokenizer", help=tr("shards: tokenizer or model folder", "分片：分词器或模型文件夹")),
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(min=1, help=tr("shards: windows in a batch; 2", "分片：批次中的窗口数；2"))
+    ] = None,
+    context_length: Annotated[
+        int | None, typer.Option(min=1, help=tr("shards: tokens in a window; 64", "分片：窗口的词元数；64"))
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help=tr("shards: seed of the order; 0", "分片：顺序的随机种子；0"))
+    ] = None,
+    shuffle: Annotated[
+        bool | None, typer.Option("--shuffle/--no-shuffle", help=tr("shards: shuffled order", "分片：打乱顺序"))
+    ] = None,
+    isolate: Annotated[
+        bool | None,
+        typer.Option("--isolate/--no-isolate", help=tr("shards: hide documents from each other", "分片：文档互不可见")),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Decode one batch token by token, with weight, position and document."""
-    from zhixing.data.prepare import same_tokenizer
-    from zhixing.data.shards import TokenShards
-    from zhixing.data.windows import TokenWindows
-    from zhixing.tokenizers.load import load_tokenizer
-
-    loaded = load_tokenizer(tokenizer)
-    split = folder if not (folder / "train").is_dir() else folder / "train"
-    shards = TokenShards.open(split)
-    same_tokenizer(shards, loaded)
-    windows = TokenWindows(shards, context_length, seed, shuffle, isolate)
-    found = windows.batch(batch * batch_size, batch_size)
+    """Decode one batch token by token: what is asked, where it stands, who sees whom."""
+    of_shards = {
+        "--tokenizer": tokenizer, "--batch-size": batch_size, "--context-length": context_length, "--seed": seed,
+        "--shuffle": shuffle, "--isolate": isolate,
+    }  # fmt: skip
+    recipe = _recipe_of(source)
+    if recipe is not None:
+        _refuse(of_shards, tr("set these in the recipe (--set)", "请在配方中设置（--set）"))
+        _show_recipe(recipe, source, override or [], ids, batch, rows, places, attention, as_json)
+        return
+    of_recipe = {"--set": override or None, "--ids": ids, "--places": places, "--attention": attention or None}
+    _refuse(of_recipe, tr("these go with a recipe", "这些选项用于配方"))
+    found, loaded = _read_shards(
+        source, tokenizer, batch, batch_size or 2, context_length or 64, seed or 0, shuffle is not False,
+        isolate is not False,
+    )  # fmt: skip
     emit(as_json, _batch_values(found, loaded), _coloured(found, loaded))
 
 
@@ -109,6 +149,79 @@ def check(
     emit(as_json, payload, "\n".join(_findings(result) for result in results))
     if total:
         raise typer.Exit(2)
+
+
+def _recipe_of(source: Path) -> Path | None:
+    """Return the recipe that ``source`` is, or that the run in it was made by; None: it holds shards."""
+    if source.is_dir():
+        return source / "recipe.yaml" if (source / "recipe.yaml").is_file() else None
+    return source
+
+
+def _refuse(options: dict[str, Any], why: str) -> None:
+    from zhixing.errors import ConfigError
+
+    if given := [name for name, value in options.items() if value is not None]:
+        raise ConfigError(tr(f"{', '.join(given)}: {why}", f"{'、'.join(given)}：{why}"))
+
+
+def _show_recipe(
+    path: Path,
+    source: Path,
+    override: list[str],
+    ids: Path | None,
+    batch: int,
+    rows: int,
+    places: str | None,
+    attention: bool,
+    as_json: bool,
+) -> None:
+    from zhixing.config import load_settings
+    from zhixing.pretraining import preview
+    from zhixing.pretraining.recipe import Recipe
+
+    chosen = None if places is None else preview.places_from(places)
+    recipe = load_settings(Recipe, path, override)
+    preview.refuse_counted(recipe)
+    with preview.ids_of(recipe, ids or preview.ids_folder_of(source)) as made:
+        shown = preview.preview(recipe, made, batch, rows)
+        if as_json:
+            emit(True, preview.as_json(shown), "")
+            return
+        # Imported here: whoever wants values needs no terminal.
+        from zhixing.pretraining.terminal import draw
+
+        emit(False, {}, draw(shown, chosen, attention))
+
+
+def _read_shards(
+    folder: Path,
+    tokenizer: Path | None,
+    batch: int,
+    size: int,
+    context_length: int,
+    seed: int,
+    shuffle: bool,
+    isolate: bool,
+) -> tuple[Batch, Tokenizer]:
+    from zhixing.data.prepare import same_tokenizer
+    from zhixing.data.shards import TokenShards
+    from zhixing.data.windows import TokenWindows
+    from zhixing.errors import ConfigError
+    from zhixing.tokenizers.load import load_tokenizer
+
+    if tokenizer is None:
+        raise ConfigError(
+            tr(
+                f"{folder}: a folder of shards needs --tokenizer DIR, the tokenizer that made them",
+                f"{folder}：分片文件夹需要 --tokenizer 文件夹，即生成它的分词器",
+            )
+        )
+    loaded = load_tokenizer(tokenizer)
+    split = folder if not (folder / "train").is_dir() else folder / "train"
+    shards = TokenShards.open(split)
+    same_tokenizer(shards, loaded)
+    return TokenWindows(shards, context_length, seed, shuffle, isolate).batch(batch * size, size), loaded
 
 
 def _counts(payload: dict[str, Any]) -> Any:

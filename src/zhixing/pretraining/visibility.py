@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from zhixing.config import Settings
 from zhixing.models.convolutional import ConvolutionalSettings
 from zhixing.models.feedforward import FeedForwardSettings
+from zhixing.models.llama import LlamaSettings
 from zhixing.nn.attention import document_mask, visible_mask
 
 Seen = NDArray[np.bool_]
@@ -38,11 +39,13 @@ def around(documents: NDArray[np.integer] | None, size: int, length: int | None 
 
 
 def reach(settings: Settings) -> int | None:
-    """Return how many tokens a model sees at most, the one it stands on included; None: no limit within a row."""
+    """Return how many tokens all layers together see at most, the one stood on included; None: no limit in a row."""
     if isinstance(settings, FeedForwardSettings):
         return settings.window
     if isinstance(settings, ConvolutionalSettings):
         return 1 + settings.layers * (settings.kernel - 1)
+    if isinstance(settings, LlamaSettings) and settings.attention_window and not settings.full_layers:
+        return 1 + settings.layers * (settings.attention_window - 1)
     return None
 
 
