@@ -23,7 +23,7 @@ def test_a_row_of_queries_anywhere_is_a_row_of_the_whole(both_ways):
     torch.manual_seed(0)
     bias = RelativeBias(3, 8, 20, both_ways)
     whole = bias(torch.arange(30), 30)
-    expected = theory.relative_bias(30, 30, bias.table.weight.detach().double().numpy(), 20, both_ways)
+    expected = theory.relative_bias(30, 30, bias.embedding.weight.detach().double().numpy(), 20, both_ways)
     np.testing.assert_allclose(whole[0].detach().numpy(), expected, atol=1e-6)
     some = bias(torch.tensor([[4, 17], [29, 0]]), 30)
     for row, places in enumerate([[4, 17], [29, 0]]):

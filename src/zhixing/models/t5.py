@@ -12,7 +12,7 @@ project; queries, keys and values of one text are one matrix product; a head of 
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import model_validator
@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from zhixing.config import Settings, setting
 from zhixing.language import tr
+from zhixing.models.presets import expand
 from zhixing.nn.attention import plan_reading
 from zhixing.nn.cache import KeyValueCache
 from zhixing.nn.cross_cache import CrossCache
@@ -34,6 +35,9 @@ class T5Settings(Settings):
     """Shape of a T5."""
 
     family: Literal["t5"] = "t5"
+    preset: str | None = setting(
+        None, "a published shape; fields beside it change it", "已发表的形状；与之并列的字段可改动它"
+    )
     vocab_size: int | None = setting(None, "V; empty: the tokenizer's", "V；留空：取分词器的", unit="ids", ge=2)
     context_length: int = setting(128, "window of text in training", "训练时的文本窗口", unit="tokens", ge=2)
     layers: int = setting(4, "blocks of the encoder", "编码器层数", ge=1)
@@ -53,6 +57,23 @@ class T5Settings(Settings):
     farthest: int = setting(128, "larger distances share a bucket", "更大的距离同属一桶", unit="tokens", ge=3)
     norm_epsilon: float = setting(1e-6, "added to the mean square", "加在均方上的小量", gt=0)
     dropout: float = setting(0.0, "on embeddings and residual branches", "作用于嵌入与残差支路", ge=0, lt=1)
+
+    target_length: int | None = setting(
+        None,
+        "as a language model: ids written after one source; empty: half the window",
+        "作语言模型时每个源文之后写出的词元数；留空：窗口之半",
+        unit="ids",
+        ge=1,
+    )
+    start_id: int | None = setting(None, "begins a target; empty: the separator", "目标的起始编号；留空：分隔符", ge=0)
+    gap_ids: tuple[int, ...] = setting(
+        (), "ids of the sentinels, filled in by span corruption", "哨兵词元的编号，由片段还原目标填入"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        return expand(data, lambda: PRESETS)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> T5Settings:
@@ -203,10 +224,11 @@ class T5(nn.Module):
         heads, buckets, farthest = settings.heads, settings.buckets, settings.farthest
         self.token_embedding = nn.Embedding(settings.vocab_size, settings.width)
         self.encoder_bias = RelativeBias(heads, buckets, farthest, both_ways=True)
-        self.encoder = nn.ModuleList(EncoderBlock(settings) for _ in range(settings.layers))
         self.encoder_norm = RMSNorm(settings.width, settings.norm_epsilon)
         self.decoder_bias = RelativeBias(heads, buckets, farthest, both_ways=False)
-        self.decoder = nn.ModuleList(DecoderBlock(settings) for _ in range(settings.writing_layers))
+        encoder = nn.ModuleList(EncoderBlock(settings) for _ in range(settings.layers))
+        decoder = nn.ModuleList(DecoderBlock(settings) for _ in range(settings.writing_layers))
+        self.blocks = nn.ModuleDict({"encoder": encoder, "decoder": decoder})
         self.decoder_norm = RMSNorm(settings.width, settings.norm_epsilon)
         self.head = None if settings.tied else nn.Linear(settings.width, settings.vocab_size, bias=False)
         self.dropout = Dropout(settings.dropout)
@@ -219,7 +241,7 @@ class T5(nn.Module):
             if isinstance(module, nn.Linear):
                 nn.init.normal_(module.weight, std=module.in_features**-0.5)
             elif isinstance(module, RelativeBias):
-                nn.init.normal_(module.table.weight, std=s.width**-0.5)
+                nn.init.normal_(module.embedding.weight, std=s.width**-0.5)
         nn.init.normal_(self.token_embedding.weight)
         inner = s.heads * s.per_head
         with torch.no_grad():
@@ -253,7 +275,7 @@ class T5(nn.Module):
         if lengths is not None:
             bias = bias + padding_bias(lengths, ids.shape[1], bias)
         x = self.dropout(self.token_embedding(ids))
-        for block in self.encoder:
+        for block in self._blocks("encoder"):
             x = block(x, bias)
         return self.dropout(self.encoder_norm(x))
 
@@ -281,7 +303,7 @@ class T5(nn.Module):
         source = self._source(memory, memory_lengths, cache)
         bias = self._causal_bias(ids, reading.slots, fresh=reading.causal)
         x = self.dropout(self.token_embedding(ids))
-        for layer, block in enumerate(self._writing_blocks()):
+        for layer, block in enumerate(self._blocks("decoder")):
             query, key, value = block.attention.project(block.attention_norm(x))
             mixed = block.attention.mix(query, *reading.remember(layer, key, value), bias)
             x = x + block.dropout(mixed)
@@ -307,7 +329,7 @@ class T5(nn.Module):
             return _Source(cache.keys, cache.values, padding_bias(cache.source_lengths, width, cache.keys[0]))
         if memory is None:
             raise ValueError("a target needs a source: memory, or a cache that knows it")
-        pairs = [block.cross.source(memory) for block in self._writing_blocks()]
+        pairs = [block.cross.source(memory) for block in self._blocks("decoder")]
         keys, values = [key for key, _ in pairs], [value for _, value in pairs]
         if cache is not None:
             whole = torch.full((len(memory),), memory.shape[1], dtype=torch.int64, device=memory.device)
@@ -316,8 +338,8 @@ class T5(nn.Module):
         bias = None if lengths is None else padding_bias(lengths, memory.shape[1], memory)
         return _Source(keys, values, bias)
 
-    def _writing_blocks(self) -> list[DecoderBlock]:
-        return [block for block in self.decoder if isinstance(block, DecoderBlock)]
+    def _blocks(self, stack: str) -> list[Any]:
+        return list(self.blocks[stack].children())
 
 
 class _Source:

@@ -55,13 +55,13 @@ class RelativeBias(nn.Module):
 
     def __init__(self, heads: int, buckets: int, farthest: int, both_ways: bool) -> None:
         super().__init__()
-        self.table = nn.Embedding(buckets, heads)
+        self.embedding = nn.Embedding(buckets, heads)
         self.buckets, self.farthest, self.both_ways = buckets, farthest, both_ways
 
     def forward(self, places: Tensor, keys: int) -> Tensor:
         """Return the biases of queries at (T,) or (B, T) places on keys at 0 .. S - 1: (1 or B, H, T, S)."""
         bucket = relative_bucket(distances(places, keys), self.buckets, self.farthest, self.both_ways)
-        bias = self.table(bucket).movedim(-1, -3)
+        bias = self.embedding(bucket).movedim(-1, -3)
         return bias if bias.ndim == 4 else bias[None]
 
 

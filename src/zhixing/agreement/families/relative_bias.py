@@ -16,7 +16,7 @@ BUCKETS, FARTHEST, QUERIES, KEYS = 8, 20, 5, 40
 def _bias(table: Any, both_ways: bool) -> Any:
     brick = practice.RelativeBias(table.shape[1], BUCKETS, FARTHEST, both_ways)
     places = torch.arange(KEYS - QUERIES, KEYS, device=table.device)
-    return torch.func.functional_call(brick, {"table.weight": table}, (places, KEYS))[0]
+    return torch.func.functional_call(brick, {"embedding.weight": table}, (places, KEYS))[0]
 
 
 def _alibi(queries: int, keys: int, heads: int) -> Any:

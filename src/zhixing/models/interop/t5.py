@@ -27,11 +27,11 @@ def table(settings: T5Settings) -> tuple[Rule, ...]:
         rules.append(Rename("head.weight", _HEAD))
     for stack, layers in (("encoder", settings.layers), ("decoder", settings.writing_layers)):
         bias = f"{stack}.block.0.layer.0.SelfAttention.relative_attention_bias.weight"
-        rules.append(Rename(f"{stack}_bias.table.weight", bias))
+        rules.append(Rename(f"{stack}_bias.embedding.weight", bias))
         rules.append(Rename(f"{stack}_norm.weight", f"{stack}.final_layer_norm.weight"))
         for layer in range(layers):
             for place, part in enumerate(_STACKS[stack]):
-                ours, theirs = f"{stack}.{layer}.{part}", f"{stack}.block.{layer}.layer.{place}"
+                ours, theirs = f"blocks.{stack}.{layer}.{part}", f"{stack}.block.{layer}.layer.{place}"
                 rules.append(Rename(f"{ours}_norm.weight", f"{theirs}.layer_norm.weight"))
                 rules += _part(part, ours, theirs, settings)
     return tuple(rules)
@@ -90,11 +90,13 @@ def to_config(settings: T5Settings, separator_id: int) -> dict[str, Any]:
         "is_encoder_decoder": True,
         "tie_word_embeddings": settings.divides,
         "scale_decoder_outputs": settings.divides,
-        "decoder_start_token_id": separator_id,
+        "decoder_start_token_id": separator_id if settings.start_id is None else settings.start_id,
         "pad_token_id": separator_id,
         "bos_token_id": separator_id,
         "eos_token_id": separator_id,
         "dtype": "float32",
+        "target_length": settings.target_length,
+        "gap_token_ids": list(settings.gap_ids),
     }
 
 
@@ -110,7 +112,7 @@ def from_config(config: Mapping[str, Any]) -> T5Settings:
     divides = config.get("scale_decoder_outputs")
     divides = config.get("tie_word_embeddings") is not False if divides is None else divides
     layers, width = read.integer("num_layers", 6), read.integer("d_model", 512)
-    writing = read.optional_integer("num_decoder_layers")
+    writing, start = read.optional_integer("num_decoder_layers"), read.integer("decoder_start_token_id", 0)
     return read.build(
         T5Settings,
         vocab_size=read.integer("vocab_size", 32128),
@@ -127,4 +129,7 @@ def from_config(config: Mapping[str, Any]) -> T5Settings:
         buckets=read.integer("relative_attention_num_buckets", 32),
         farthest=read.integer("relative_attention_max_distance", 128),
         norm_epsilon=read.number("layer_norm_epsilon", 1e-6),
+        start_id=None if start == config.get("bos_token_id") else start,
+        target_length=read.optional_integer("target_length"),
+        gap_ids=config.get("gap_token_ids") or (),
     )
