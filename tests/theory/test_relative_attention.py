@@ -14,15 +14,15 @@ LENGTH, HEADS, WIDTH = 6, 2, 8
 
 @pytest.fixture
 def weights(rng):
-    maps = [rng.normal(size=(WIDTH, WIDTH)) for _ in range(5)]
-    biases = [rng.normal(size=WIDTH) for _ in range(3)]
+    maps = [0.3 * rng.normal(size=(WIDTH, WIDTH)) for _ in range(5)]  # scores stay where softmax is soft
+    biases = [0.3 * rng.normal(size=WIDTH) for _ in range(3)]
     return theory.RelativeWeights(*maps, *biases, rng.normal(size=(2, WIDTH)))
 
 
 def test_waves_are_sinusoids_in_another_order():
     waves, interleaved = theory.distance_waves(np.arange(5), WIDTH), sinusoidal(np.arange(5), WIDTH)
-    np.testing.assert_array_equal(waves[:, : WIDTH // 2], interleaved[:, ::2])
-    np.testing.assert_array_equal(waves[:, WIDTH // 2 :], interleaved[:, 1::2])
+    np.testing.assert_allclose(waves[:, : WIDTH // 2], interleaved[:, ::2], atol=1e-15)
+    np.testing.assert_allclose(waves[:, WIDTH // 2 :], interleaved[:, 1::2], atol=1e-15)
 
 
 def test_before_and_behind_differ_by_the_sign_of_the_sines():

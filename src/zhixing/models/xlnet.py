@@ -17,7 +17,7 @@ narrow model's weights are drawn wider than 0.02, as for BERT here.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from pydantic import model_validator
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from zhixing.config import Settings, setting
 from zhixing.language import tr
+from zhixing.models.presets import expand
 from zhixing.nn.attention import Reading, plan_reading
 from zhixing.nn.cache import KeyValueCache
 from zhixing.nn.dropout import Dropout
@@ -37,6 +38,9 @@ class XLNetSettings(Settings):
     """Shape of an XLNet."""
 
     family: Literal["xlnet"] = "xlnet"
+    preset: str | None = setting(
+        None, "a published shape; fields beside it change it", "已发表的形状；与之并列的字段可改动它"
+    )
     vocab_size: int | None = setting(None, "V; empty: the tokenizer's", "V；留空：取分词器的", unit="ids", ge=2)
     context_length: int = setting(128, "longest text the model can see", "可见的最长文本", unit="tokens", ge=2)
     layers: int = setting(4, "number of blocks", "层数", ge=1)
@@ -52,6 +56,11 @@ class XLNetSettings(Settings):
     segments: bool = setting(False, "with segment weights, of imported models", "带分段权重，用于导入的模型")
     norm_epsilon: float = setting(1e-12, "added to the variance", "加在方差上的小量", gt=0)
     dropout: float = setting(0.0, "on embeddings and residual branches", "作用于嵌入与残差支路", ge=0, lt=1)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_preset(cls, data: Any) -> Any:
+        return expand(data, lambda: PRESETS)
 
     @model_validator(mode="after")
     def _heads_fit(self) -> XLNetSettings:

@@ -60,7 +60,7 @@ def relative_shift(scores: Tensor, keys: int) -> Tensor:
     whose distance has no column get another row's score and must be masked.
     """
     rows, columns = scores.shape[-2:]
-    return scores.flatten(-2)[..., rows:].unflatten(-1, (rows, columns - 1))[..., :keys]
+    return scores.flatten(-2)[..., rows:].view(*scores.shape[:-1], columns - 1)[..., :keys]
 
 
 def pick_distances(scores: Tensor, starts: Tensor, keys: int) -> Tensor:
@@ -99,7 +99,7 @@ def attend_relative(
     batch, heads, length, width = query.shape
     keys = key.shape[2]
     flat = (query + position_bias).transpose(0, 1).reshape(heads, batch * length, width)
-    by_distance = (flat @ distance.transpose(1, 2)).unflatten(1, (batch, length)).transpose(0, 1)  # (B, H, T, P)
+    by_distance = (flat @ distance.transpose(1, 2)).view(heads, batch, length, -1).transpose(0, 1)  # (B, H, T, P)
     if sight.starts is None:
         scores = relative_shift(by_distance, keys)
     else:
@@ -146,8 +146,8 @@ class RelativeAttention(nn.Module):
         """Let a stream (B, T, D) look at keys and values (B, H, S, E); returns (B, T, D)."""
         query = self._split(self.query(x))
         segment = None if sight.differs is None else self._segment_scores(query, sight.differs)
-        biases = (each.view(self.heads, 1, -1) for each in (self.content_bias, self.position_bias))
-        mixed = attend_relative(query, key, value, distance, *biases, sight, segment)
+        u, v = (each.view(self.heads, 1, -1) for each in (self.content_bias, self.position_bias))
+        mixed = attend_relative(query, key, value, distance, u, v, sight, segment)
         return self.output(mixed.transpose(1, 2).flatten(2))
 
     def _segment_scores(self, query: Tensor, differs: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class RelativeAttention(nn.Module):
 
     def _split(self, x: Tensor) -> Tensor:
         """(B, T, D) to (B, H, T, E)."""
-        return x.unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
 def two_stream_masks(

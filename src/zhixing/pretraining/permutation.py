@@ -84,15 +84,13 @@ class PermutationWindows:
             draw = np.random.Generator(np.random.PCG64([self._seed, start + row]))
             causal[row] = draw.random() < s.left_to_right
             length = int(plain.weights[row].sum())
-            if causal[row]:
-                chosen = np.arange(1, length + 1)
-                ranks[row, :length] = np.arange(length)
+            if causal[row]:  # the place behind the text is predicted too
+                chosen, ranks[row, :length] = np.arange(1, length + 1), np.arange(length)
             else:
                 chosen = self._choose(plain.inputs[row, :length], draw)
-                ranks[row, :length] = 0
-                ranks[row, chosen] = np.arange(1, len(chosen) + 1)
+                ranks[row, :length] = given_rank(length, chosen)
             places[row, : len(chosen)] = chosen
-            place_ranks[row, : len(chosen)] = chosen if causal[row] else np.arange(1, len(chosen) + 1)
+            place_ranks[row, : len(chosen)] = np.arange(1, len(chosen) + 1)
             weights[row, : len(chosen)] = 1
         documents, asked = plain.documents, None
         if documents is not None:  # from left to right, what follows a text belongs to that text
@@ -104,7 +102,7 @@ class PermutationWindows:
         )
 
     def shown(self, batch: PermutationBatch, row: int) -> tuple[ShownPart, ...]:
-        """Return one row: what is asked at its own place, and visible to it what its query sees; else what content sees.
+        """Return one row; to a place that is asked for is visible what its query sees, to the others what content sees.
 
         A row that is also asked what follows its last id has one place more, whose id nobody is shown.
         """
@@ -133,8 +131,9 @@ class PermutationWindows:
 
 
 def choose_spans(candidates: Ids, number: int, longest: int, draw: np.random.Generator) -> Ids:
-    """Return ``number`` of the ``candidates`` (N,), rising: in random spans of 1 to ``longest`` neighbours; the last span
-    is cut, and two that touch are one.
+    """Return ``number`` of the ``candidates`` (N,), rising, in random spans of 1 to ``longest`` neighbours.
+
+    The last span is cut, and two that touch are one.
     """
     chosen = np.zeros(len(candidates), dtype=bool)
     starts = np.argsort(draw.random(len(candidates)))
@@ -148,6 +147,13 @@ def choose_spans(candidates: Ids, number: int, longest: int, draw: np.random.Gen
         chosen[span] = True
         room -= len(span)
     return candidates[chosen]
+
+
+def given_rank(length: int, predicted: Ids) -> Ids:
+    """Return when each of ``length`` places becomes visible: 0 if it is given, from 1 on in the order of prediction."""
+    rank = np.zeros(length, np.int64)
+    rank[predicted] = np.arange(1, len(predicted) + 1)
+    return rank
 
 
 def _at(plain: Batch, places: Ids) -> Ids:

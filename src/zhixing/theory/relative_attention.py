@@ -42,15 +42,15 @@ class RelativeWeights(NamedTuple):
 def distance_waves(distances: Ids, width: int) -> Array:
     r"""$R_d = [\sin(d\,\omega);\ \cos(d\,\omega)]$ with $\omega_i = 10000^{-2i/D}$; (P,) -> (P, D).
 
-    Unlike Vaswani et al. (2017), the sines stand before the cosines, not between them. Dai et al. (2019), section 3.3.
-    Equation (relative_attention.1).
+    Unlike Vaswani et al. (2017), the sines stand before the cosines, not between them; an odd D lacks a cosine.
+    Dai et al. (2019), section 3.3. Equation (relative_attention.1).
 
     >>> distance_waves(np.array([1, 0]), width=4).round(4)
     array([[0.8415, 0.01  , 0.5403, 1.    ],
            [0.    , 0.    , 1.    , 1.    ]])
     """
     angles = distances[:, None] * 10000.0 ** (-np.arange(0, width, 2) / width)
-    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=-1)[:, :width]
 
 
 def relative_scores(
@@ -79,7 +79,7 @@ def relative_shift(by_distance: Array, keys: int) -> Array:
     Row t stands one place behind row t - 1, so that every row is read one column further to the left. P is at least
     T + S. Dai et al. (2019), appendix B. Equation (relative_attention.3).
 
-    >>> relative_shift(np.array([[3.0, 2.0, 1.0, 0.0], [3.0, 2.0, 1.0, 0.0]]), keys=2)  # the second looks from 1 further
+    >>> relative_shift(np.array([[3.0, 2.0, 1.0, 0.0], [3.0, 2.0, 1.0, 0.0]]), keys=2)  # row 1 stands at 1
     array([[1., 0.],
            [2., 1.]])
     """
@@ -103,8 +103,9 @@ def segment_scores(query: Array, bias: Array, segment: Array, differs: Mask) -> 
 
 
 def mix(scores: Array, value: Array, mask: Mask) -> Array:
-    r"""$\mathrm{softmax}(A/\sqrt E)\,V$ over what may be seen; the zero vector where nothing may; (..., T, S), (..., S, E)
-    -> (..., T, E).
+    r"""$\mathrm{softmax}(A/\sqrt E)\,V$ over what may be seen; the zero vector where nothing may.
+
+    (..., T, S), (..., S, E) -> (..., T, E).
 
     The first of an order sees nothing. An even softmax over all keys, as some code has it, would show it itself.
     Equation (relative_attention.5).
@@ -119,10 +120,10 @@ def mix(scores: Array, value: Array, mask: Mask) -> Array:
 
 
 def given_rank(order: Ids, predicted: int) -> Ids:
-    r"""$\rho_i = \max(0,\ r_i - (T - P) + 1)$: 0 for places that are given, 1 to P for those predicted; (B, T) -> (B, T).
+    r"""$\rho_i = \max(0,\ r_i - (T - P) + 1)$: 0 for places that are given, 1 to P for those predicted.
 
-    r is the rank in the order. Given places share a rank: they see each other. Yang et al. (2019), section 2.3, and
-    the published code. Equation (relative_attention.6).
+    (B, T) -> (B, T). r is the rank in the order. Given places share a rank: they see each other. Yang et al. (2019),
+    section 2.3, and the published code. Equation (relative_attention.6).
 
     >>> given_rank(np.array([[2, 0, 3, 1]]), predicted=2)  # 2 and 0 are given; 3, then 1
     array([[0, 2, 0, 1]])
@@ -156,7 +157,7 @@ def query_mask(rank: Ids, query_rank: Ids) -> Mask:
 def relative_attention(
     x: Array, content: Array, places: Ids, weights: RelativeWeights, heads: int, mask: Mask, differs: Mask
 ) -> Array:
-    r"""One layer, all heads: x (T, D) standing at ``places`` (T,) looks at the content (S, D) at 0 ... S - 1; -> (T, D).
+    r"""One layer, all heads: x (T, D), standing at ``places`` (T,), looks at content (S, D), standing at 0 ... S - 1.
 
     Equation (relative_attention.9).
 
@@ -180,10 +181,10 @@ def relative_attention(
 def two_streams(
     content: Array, query: Array, places: Ids, weights: RelativeWeights, heads: int, rank: Ids, query_rank: Ids
 ) -> tuple[Array, Array]:
-    r"""$h' = \mathrm{attend}(h;\,h_{\rho_j\le\rho_i})$, $g' = \mathrm{attend}(g;\,h_{\rho_j<\rho_i})$: content (T, D) and
-    query stream (M, D), by the same weights.
+    r"""$h' = \mathrm{attend}(h;\,h_{\rho_j\le\rho_i})$, $g' = \mathrm{attend}(g;\,h_{\rho_j<\rho_i})$.
 
-    Keys and values are the content's in both; the query stands at ``places`` (M,). Yang et al. (2019), section 2.3.
+    Content (T, D) and query stream (M, D) by the same weights. Keys and values are the content's in both; the query
+    stands at ``places`` (M,). Yang et al. (2019), section 2.3.
     Equation (relative_attention.10).
 
     >>> one, no = np.eye(1), np.zeros(1)

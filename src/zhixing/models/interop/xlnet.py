@@ -19,6 +19,15 @@ from zhixing.models.interop.names import Rename, Rule, Tensors
 from zhixing.models.xlnet import XLNetSettings
 
 PUBLISHED_CONTEXT = 512
+HONOURED = (
+    "vocab_size", "n_token", "context_length", "d_model", "hidden_size", "n_layer", "num_hidden_layers", "n_head",
+    "num_attention_heads", "d_head", "d_inner", "ff_activation", "attn_type", "clamp_len", "layer_norm_eps", "dropout",
+    "bi_data", "same_length", "untie_r", "segment_weights", "tie_word_embeddings", "quantization_config",
+    "mem_len", "reuse_len", "use_mems_eval", "use_mems_train", "use_mems", "start_n_top", "end_n_top",
+    "summary_type", "summary_use_proj", "summary_activation", "summary_last_dropout", "max_position_embeddings",
+)  # fmt: skip
+"""Fields of ``config.json`` that are read below, and those that say nothing to a language model that reads a text at
+once: memory between windows, the heads of other tasks, a longest text that transformers does not know."""
 _TIED = "lm_loss.weight"
 _SEGMENTS = (".rel_attn.r_s_bias", ".rel_attn.seg_embed")
 
@@ -150,6 +159,7 @@ def from_config(config: Mapping[str, Any]) -> XLNetSettings:
     How much memory a foreign model would carry from window to window is no matter of a single reading.
     """
     read = ConfigReader(config)
+    read.refuse_others(HONOURED)
     read.require("ff_activation", ("gelu",), default="gelu")
     read.require("attn_type", ("bi", "uni"), default="bi")
     read.require("bi_data", (False,), default=False)
