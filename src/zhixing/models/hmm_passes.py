@@ -26,7 +26,7 @@ Windows = NDArray[np.int32]
 
 _BLOCK_NUMBERS = 1 << 20
 """Probabilities of one block (B T S), of which three arrays are alive: enough rows to make a step worth its call."""
-_ARRIVING_NUMBERS = 1 << 16
+_ARRIVING_NUMBERS = 1 << 17
 """Scores of one Viterbi step (S S B), which should stay in the processor's cache."""
 _PARTS = 8
 """Threads that share the work at most; fixed, so that sums are in the same order on every machine."""
@@ -148,19 +148,22 @@ def best_paths(parameters: Parameters, ids: NDArray[Any]) -> Ids:
 def _best_paths(parameters: Parameters, emitted: Floats, ids: NDArray[Any]) -> Ids:
     """Only the scores are kept on the way out; on the way back each step asks one state where it came from."""
     transition = np.log(parameters.transition)
-    batch, length = ids.shape
-    scores = np.empty((length, len(transition), batch))  # states before texts: the maximum runs along memory
-    scores[0] = np.log(parameters.start)[:, None] + emitted[ids[:, 0]].T
-    arriving = np.empty((len(transition), len(transition), batch))
+    states, (batch, length) = len(transition), ids.shape
+    seen = emitted.T[:, ids.T]
+    scores = np.empty((length, states, batch))  # states before texts: the maximum runs along memory
+    scores[0] = np.log(parameters.start)[:, None] + seen[:, 0]
+    arriving = np.empty((states, states, batch))
     for t in range(1, length):
         np.add(scores[t - 1][:, None], transition[:, :, None], out=arriving)
         np.maximum.reduce(arriving, axis=0, out=scores[t])
-        scores[t] += emitted[ids[:, t]].T
-    paths = np.empty((batch, length), np.int64)
-    paths[:, -1] = scores[-1].argmax(axis=0)
+        scores[t] += seen[:, t]
+    paths = np.empty((length, batch), np.int64)
+    paths[-1] = scores[-1].argmax(axis=0)
     for t in range(length - 1, 0, -1):
-        paths[:, t - 1] = (scores[t - 1].T + transition.T[paths[:, t]]).argmax(axis=1)
-    return paths
+        came = transition[:, paths[t]]
+        came += scores[t - 1]
+        came.argmax(axis=0, out=paths[t - 1])
+    return paths.T
 
 
 def _blocks(rows: NDArray[Any], states: int) -> Iterator[NDArray[Any]]:
