@@ -10,24 +10,26 @@ from pydantic import Field, model_validator
 from zhixing.config import Settings, setting
 from zhixing.nn.positions import Stretch, stretched_by_wavelength, stretched_evenly
 
+KIND = ("how rotary positions are slowed for longer texts", "旋转位置如何放慢以读更长的文本")
+
 
 class NoScaling(Settings):
     """Rotary positions as they were trained."""
 
-    kind: Literal["none"] = "none"
+    kind: Literal["none"] = setting("none", *KIND)
 
 
 class LinearScaling(Settings):
     """Positions interpolated: a text ``factor`` times as long turns no further (Chen et al. 2023)."""
 
-    kind: Literal["linear"] = "linear"
+    kind: Literal["linear"] = setting("linear", *KIND)
     factor: float = setting(2.0, "by which every frequency is divided", "各频率所除的倍数", ge=1)
 
 
 class Llama3Scaling(Settings):
     """Only slow frequencies divided (Llama 3.1)."""
 
-    kind: Literal["llama3"] = "llama3"
+    kind: Literal["llama3"] = setting("llama3", *KIND)
     factor: float = setting(8.0, "by which slow frequencies are divided", "慢频率所除的倍数", ge=1)
     low_frequency_factor: float = setting(
         1.0,
