@@ -27,6 +27,9 @@ BROKEN = {
     "losses.factorisation_mask": _changed(losses, "factorisation_rank", lambda f, order: order),
     "losses.info_nce": _changed(contrastive_losses, "info_nce_sum", lambda f, q, k, t: f(q, k, 1.0)),
     "losses.triplet": _changed(contrastive_losses, "triplet_sum", lambda f, a, p, n, m: f(a, n, p, m)),
+    "losses.alignment": _changed(contrastive_losses, "alignment_sum", lambda f, q, k: f(q, -k)),
+    "losses.uniformity": _changed(contrastive_losses, "uniformity", lambda f, x: f(x) / 2),
+    "losses.retrieval_accuracy": _changed(contrastive_losses, "retrieved_sum", lambda f, q, k: f(q, k.flip(0))),
     "losses.dpo": _changed(preference_losses, "dpo_sum", lambda f, c, r, rc, rr, b: f(r, c, rr, rc, b)),
     "losses.grpo": _changed(
         preference_losses, "grpo_sum", lambda f, *given, clip, beta: f(*given, clip=9.0, beta=beta)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from zhixing.nn.contrastive_losses import info_nce_sum, triplet_sum
+from zhixing.nn.contrastive_losses import alignment_sum, info_nce_sum, retrieved_sum, triplet_sum, uniformity
 
 
 def test_one_pair_has_no_negatives():
@@ -35,3 +35,14 @@ def test_triplet_counts_only_violated_margins():
     negative = torch.tensor([[3.0, 0.0], [1.0, 1.0]])
     assert triplet_sum(anchor, positive, negative, 0.5).item() == 0.0  # 1 - 9 and 1 - 2 are below -0.5
     assert triplet_sum(anchor, positive, negative, 1.5).item() == 0.5
+
+
+def test_measures_of_a_batch():
+    torch.manual_seed(0)
+    x = torch.randn(6, 4)
+    assert alignment_sum(x, 2 * x).item() == pytest.approx(0, abs=1e-5) and alignment_sum(
+        x, -x
+    ).item() == pytest.approx(24)
+    assert retrieved_sum(x, x + 0.01).item() == 6 and retrieved_sum(x, x.roll(1, 0)).item() == 0
+    assert uniformity(torch.ones(3, 4)).item() == pytest.approx(0, abs=1e-5)
+    assert uniformity(x).item() == pytest.approx(uniformity(7 * x).item(), rel=1e-5) and uniformity(x).item() < -1

@@ -23,6 +23,15 @@ def test_vectors_all_alike_cost_the_logarithm_of_the_batch():
     assert theory.info_nce(same, same, 0.1) == pytest.approx(np.log(7))
 
 
+def test_alignment_and_uniformity_at_their_extremes(rng):
+    x = rng.normal(size=(5, 4))
+    assert theory.alignment(x, 3 * x) == pytest.approx(0) and theory.alignment(x, -x) == pytest.approx(4)
+    assert theory.uniformity(np.ones((6, 3))) == pytest.approx(0)
+    corners = np.vstack([np.eye(4), -np.eye(4)])  # as even as eight directions of four dimensions can be
+    assert theory.uniformity(corners) < theory.uniformity(np.abs(rng.normal(size=(8, 4)))) < 0
+    assert theory.retrieval_accuracy(x, 2 * x) == 1 and theory.retrieval_accuracy(x, -x) == 0
+
+
 def test_triplet_loss_gradient(differences, rng):
     anchor, positive, negative = rng.normal(size=(3, 6, 4))
     negative[:3] += 3.0  # three triplets are apart already

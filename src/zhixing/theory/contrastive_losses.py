@@ -96,3 +96,39 @@ def triplet_loss_gradient(anchor: Array, positive: Array, negative: Array, margi
     near, far = ((anchor - positive) ** 2).sum(axis=-1), ((anchor - negative) ** 2).sum(axis=-1)
     active = 2.0 * (near - far + margin > 0)[:, None] / len(anchor)
     return active * (negative - positive), active * (positive - anchor), active * (anchor - negative)
+
+
+def alignment(query: Array, key: Array) -> float:
+    r"""$\frac1N \sum_i \lVert \hat q_i - \hat k_i \rVert^2$: how far the two views of one thing lie apart, 0 to 4.
+
+    Wang and Isola (2020), equation 2 with $\alpha = 2$. Rows (N, E). Equation (contrastive_losses.8).
+
+    >>> alignment(np.array([[2.0, 0.0]]), np.array([[0.0, 5.0]]))  # at a right angle
+    2.0
+    """
+    return float(((unit(query) - unit(key)) ** 2).sum(axis=-1).mean())
+
+
+def uniformity(x: Array) -> float:
+    r"""$\log \frac{2}{N(N-1)} \sum_{i<j} \exp(-2 \lVert \hat x_i - \hat x_j \rVert^2)$: how evenly directions spread.
+
+    0 where all coincide, the lower the more evenly the sphere is used. Wang and Isola (2020), equation 3 with $t = 2$.
+    Rows (N, E), N at least 2. Equation (contrastive_losses.9).
+
+    >>> uniformity(np.array([[1.0, 0.0], [-3.0, 0.0]]))  # opposite: the squared distance is 4
+    -8.0
+    """
+    u = unit(x)
+    first, second = np.triu_indices(len(u), k=1)
+    return float(np.log(np.exp(-2.0 * ((u[first] - u[second]) ** 2).sum(axis=-1)).mean()))
+
+
+def retrieval_accuracy(query: Array, key: Array) -> float:
+    r"""$\frac1N \sum_i [\operatorname{argmax}_j \cos(q_i, k_j) = i]$: how often the nearest key is one's own.
+
+    Rows (N, E). Equation (contrastive_losses.10).
+
+    >>> retrieval_accuracy(np.array([[1.0, 0.1], [0.3, 0.2]]), np.array([[1.0, 0.0], [0.0, 1.0]]))
+    0.5
+    """
+    return float((similarities(query, key, 1.0).argmax(axis=1) == np.arange(len(query))).mean())

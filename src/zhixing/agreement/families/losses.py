@@ -80,6 +80,12 @@ def _info_nce_derivative(query: Any, key: Any, upstream: Any) -> dict[str, Any]:
     return {"query": upstream * of_query, "key": upstream * of_key}
 
 
+def _pairs(rng: np.random.Generator) -> Any:
+    """Keys near their queries, most of them nearest."""
+    query = rng.normal(size=(8, WIDTH))
+    return {"query": query, "key": query + rng.normal(size=(8, WIDTH))}
+
+
 def _triplet_derivative(anchor: Any, positive: Any, negative: Any, upstream: Any) -> dict[str, Any]:
     parts = contrastive.triplet_loss_gradient(anchor, positive, negative, 1.0)
     return {name: upstream * part for name, part in zip(("anchor", "positive", "negative"), parts, strict=True)}
@@ -298,6 +304,39 @@ ROWS: tuple[Row, ...] = (
         reason="a difference of two sums of 8 squares; float32, as coarser numbers would flip a bracket at 0",
         gradient=True,
         derivative=_triplet_derivative,
+        takes="float32",
+    ),
+    Row(
+        name="losses.alignment",
+        family="losses",
+        states=(contrastive.alignment,),
+        theory=contrastive.alignment,
+        practice=lambda query, key: contrastive_practice.alignment_sum(query, key) / len(query),
+        inputs=draw(query=normal(6, WIDTH), key=normal(6, WIDTH)),
+        tolerance=32.0,
+        reason="a sum of 48 squares of differences of units",
+        gradient=True,
+    ),
+    Row(
+        name="losses.uniformity",
+        family="losses",
+        states=(contrastive.uniformity,),
+        theory=contrastive.uniformity,
+        practice=lambda x: contrastive_practice.uniformity(x),
+        inputs=draw(x=normal(6, WIDTH)),
+        tolerance=64.0,
+        reason="the exponential of twice a sum of 8 squares makes its rounding several times larger",
+        gradient=True,
+    ),
+    Row(
+        name="losses.retrieval_accuracy",
+        family="losses",
+        states=(contrastive.retrieval_accuracy,),
+        theory=contrastive.retrieval_accuracy,
+        practice=lambda query, key: contrastive_practice.retrieved_sum(query, key) / len(query),
+        inputs=_pairs,
+        tolerance=1.0,
+        reason="a count, divided once; float32, as coarser numbers would make two keys equally near",
         takes="float32",
     ),
     Row(
