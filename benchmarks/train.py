@@ -40,7 +40,7 @@ SETTINGS = {
 def main() -> None:
     arguments = parse()
     with tempfile.TemporaryDirectory() as scratch:
-        for name in arguments.settings.split(","):
+        for name in filter(None, arguments.settings.split(",")):
             setting = SETTINGS[name]
             ids = write_ids(Path(scratch) / name, setting["vocab"])
             rounds = [speed_round(setting, ids, arguments) for _ in range(arguments.rounds)]
