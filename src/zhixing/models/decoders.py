@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
-from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent, xlnet
+from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent, transformer, xlnet
 from zhixing.models.interop import bert as bert_exchange
 from zhixing.models.interop import convolutional as convolutional_exchange
 from zhixing.models.interop import feedforward as feedforward_exchange
 from zhixing.models.interop import gpt2 as gpt2_exchange
 from zhixing.models.interop import llama as llama_exchange
 from zhixing.models.interop import recurrent as recurrent_exchange
+from zhixing.models.interop import transformer as transformer_exchange
 from zhixing.models.interop import xlnet as xlnet_exchange
 from zhixing.models.interop.names import Rule, to_ours, to_theirs
 
@@ -32,6 +33,7 @@ DecoderSettings = (
     | convolutional.ConvolutionalSettings
     | bert.BertSettings
     | xlnet.XLNetSettings
+    | transformer.TransformerSettings
 )
 Decoder = (
     gpt2.GPT2
@@ -41,6 +43,7 @@ Decoder = (
     | convolutional.Convolutional
     | bert.Bert
     | xlnet.XLNet
+    | transformer.Transformer
 )
 
 
@@ -68,6 +71,7 @@ FAMILIES: dict[str, tuple[Callable[[Any], Decoder], Exchange]] = {
     "convolutional": (convolutional.Convolutional, convolutional_exchange),
     "bert": (bert.Bert, bert_exchange),
     "xlnet": (xlnet.XLNet, xlnet_exchange),
+    "transformer": (transformer.Transformer, transformer_exchange),
 }
 """Family → the class of its module, and its exchange with the Hugging Face layout."""
 

@@ -23,6 +23,7 @@ NEURAL = {
     "bert": "bert",
     "roberta": "bert",
     "xlnet": "xlnet",
+    "marian": "transformer",
 }
 """``model_type`` in a ``config.json`` → our family."""
 ENCODERS = ("bert",)

@@ -13,7 +13,7 @@ from zhixing.pretraining.visibility import before
 from zhixing.training.objective import Loss
 
 # Below this many logits the plain form is faster; above it, memory traffic makes the chunked form win.
-_LOGITS_WORTH_CHUNKING = 1 << 23
+LOGITS_WORTH_CHUNKING = 1 << 23
 
 
 class CausalWindows:
@@ -90,6 +90,6 @@ class DecoderWithLoss(nn.Module):
         hidden = self.decoder(inputs, positions=positions, documents=documents).flatten(0, 1)
         head = self.decoder.head_weight
         assert isinstance(head, Tensor)
-        if hidden.shape[0] * head.shape[0] >= _LOGITS_WORTH_CHUNKING and hidden.dtype == head.dtype:
+        if hidden.shape[0] * head.shape[0] >= LOGITS_WORTH_CHUNKING and hidden.dtype == head.dtype:
             return linear_cross_entropy_sum(hidden, head, targets, weights)
         return cross_entropy_sum(nn.functional.linear(hidden, head).float(), targets, weights)

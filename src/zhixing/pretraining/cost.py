@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from zhixing.models.bert import BertSettings
 from zhixing.models.decoders import DecoderSettings, parameter_count
+from zhixing.models.encoder_decoder import source_and_target_length
 from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
+from zhixing.models.transformer import TransformerSettings
 from zhixing.models.xlnet import XLNetSettings
 from zhixing.pretraining.masked import MaskedSettings
 from zhixing.pretraining.permutation import PermutationSettings
@@ -29,6 +31,8 @@ def flops_per_token(settings: DecoderSettings) -> float:
         return 6.0 * products + 12.0 * shape.layers * shape.context_length * shape.width
     if isinstance(shape, XLNetSettings):
         return _two_streams(shape)
+    if isinstance(shape, TransformerSettings):
+        return _source_and_target(shape)
     return 6.0 * products + 12.0 * _keys_seen(shape) * _attention_width(shape)
 
 
@@ -44,6 +48,19 @@ def _two_streams(shape: XLNetSettings) -> float:
     return 6.0 * PREDICTED_SHARE * head + streams * (6.0 * blocks + attention)
 
 
+def _source_and_target(shape: TransformerSettings) -> float:
+    """Return the cost of a window, its source in the encoder and its target in the decoder, over its ids.
+
+    Of the decoder, the source passes through the keys and values that the target looks at.
+    """
+    source, target = source_and_target_length(shape)
+    width, inner = shape.width, shape.inner
+    encoder = 4 * width**2 + 2 * width * inner + source * 2 * width
+    decoder = 6 * width**2 + 2 * width * inner + (target / 2 + source) * 2 * width
+    seen = shape.layers * source * encoder + shape.writing_layers * (target * decoder + source * 2 * width**2)
+    return 6.0 * (seen + target * (shape.vocab_size or 0) * width) / (source + target)
+
+
 def _looked_up(shape: DecoderSettings) -> int:
     """Return the weights that a token looks up and that no product reads: tables that are not the head too."""
     if isinstance(shape, BertSettings):
@@ -54,7 +71,7 @@ def _looked_up(shape: DecoderSettings) -> int:
         return shape.context_length * shape.width
     if isinstance(shape, FeedForwardSettings):
         return (shape.vocab_size or 0) * shape.embedding_width
-    if isinstance(shape, XLNetSettings):
+    if isinstance(shape, XLNetSettings | TransformerSettings):
         return 0
     return 0 if shape.tied else (shape.vocab_size or 0) * shape.width
 

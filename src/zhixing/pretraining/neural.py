@@ -31,8 +31,9 @@ from zhixing.models.llama import Llama
 from zhixing.models.load import load
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.save import companion_files, neural_files
+from zhixing.models.sentence_embedding import SentenceEncoder, pooling_files, tokenizer_files
 from zhixing.pretraining.cost import flops_per_token
-from zhixing.pretraining.objectives import choose
+from zhixing.pretraining.objectives import Questions, choose
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.warm_start import count_pairs, warm_start
@@ -69,7 +70,7 @@ class NeuralRun:
         self._initialised = False
         keep = recipe.training.keep_checkpoints
         self.checkpoints = checkpoints or Checkpoints(folder / "training_state", keep=keep)
-        self.pretraining = choose(recipe.objective, self.settings.family, ids.tokenizer, machine.device, recipe.seed)
+        self.pretraining = choose(recipe.objective, self.settings, ids.tokenizer, machine.device, recipe.seed)
         self.windows = training_windows(recipe, ids, self.settings)
         self.task = self._task()
 
@@ -157,12 +158,19 @@ class NeuralRun:
 
     def files(self) -> dict[str, Content]:
         """Return the files of the model folder as the model stands now."""
-        tokenizer = self.ids.tokenizer
         return {
-            **neural_files(self.decoder, self.settings, tokenizer.separator_id),
-            **companion_files(tokenizer, ChatTemplate(tokenizer)),
+            **neural_files(self.decoder, self.settings, self.ids.tokenizer.separator_id),
+            **self._companions(),
             "recipe.yaml": to_yaml(self.recipe),
         }
+
+    def _companions(self) -> dict[str, Content]:
+        """Return what stands beside the model: the tokenizer, and how sentences are pooled."""
+        tokenizer, pooling = self.ids.tokenizer, self.pretraining.pooling
+        if pooling is None:
+            return companion_files(tokenizer, ChatTemplate(tokenizer))
+        # A sentence encoder holds no conversation.
+        return companion_files(tokenizer) | tokenizer_files(tokenizer) | pooling_files(pooling, self.settings.width)
 
     def contract(self) -> dict[str, Any]:
         """Return what has to be equal for a resumed run to be the same run."""
@@ -198,7 +206,7 @@ class NeuralRun:
         length, isolate = self.settings.context_length, self.windows.isolate_documents
         windows = TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
         questions, forward = self.pretraining.questions(windows), self.pretraining.with_loss(self.decoder)
-        count = min(self.recipe.training.validation_windows, windows.windows_per_epoch)
+        count = min(self.recipe.training.validation_windows, items_per_epoch(questions, windows))
         size = self.recipe.training.batch_windows
         total = weight = 0.0
         metrics: dict[str, float] = {}
@@ -213,7 +221,20 @@ class NeuralRun:
         means = {f"validation_{name}": value / weight for name, value in metrics.items()}
         return {"validation_loss": total / weight, **means}
 
+    def sentences(self, most: int) -> tuple[SentenceEncoder, list[str]]:
+        """Return a model of sentences as it stands, and at most so many held-out sentences for it."""
+        encoder = SentenceEncoder(EncoderModel(self.decoder), self.ids.tokenizer, self.pretraining.pooling)
+        if not self._can_validate:
+            return encoder, []
+        windows = TokenWindows(self.ids.prepared.validation, self.settings.context_length, seed=0)
+        source = self.pretraining.questions(windows)
+        batch = source.batch(0, min(most, items_per_epoch(source, windows)))
+        tokenizer = self.ids.tokenizer
+        rows = zip(batch.inputs, batch.lengths, strict=True)
+        return encoder, [tokenizer.decode(int(token) for token in ids[:length]) for ids, length in rows]
+
     def _task(self) -> Task:
+        source = self.pretraining.questions(self.windows)
         forward = self.pretraining.with_loss(self.decoder)
         if self.machine.compiled:
             forward = torch.compile(forward)  # type: ignore[assignment]
@@ -221,10 +242,10 @@ class NeuralRun:
             model=self.decoder,
             forward=forward,
             objective=self.pretraining.objective,
-            source=self.pretraining.questions(self.windows),
+            source=source,
             optimizer=Optimizer(self.decoder, self.recipe.training.optimizer),
-            windows_per_epoch=self.windows.windows_per_epoch,
-            flops_per_token=flops_per_token(self.settings),
+            windows_per_epoch=items_per_epoch(source, self.windows),
+            flops_per_token=self.pretraining.passes * flops_per_token(self.settings),
             tokens=self.pretraining.tokens,
         )
 
@@ -323,6 +344,11 @@ def training_windows(recipe: Recipe, ids: Ids, settings: DecoderSettings) -> Tok
     shards, data, context = ids.prepared.train, recipe.data, settings.context_length
     isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
     return TokenWindows(shards, context, recipe.seed, data.shuffle, isolate)
+
+
+def items_per_epoch(source: Questions, windows: TokenWindows) -> int:
+    """Return how many positions one pass over the text has: windows, unless a source counts other things."""
+    return int(getattr(source, "items_per_epoch", windows.windows_per_epoch))
 
 
 def sized(recipe: Recipe, vocab_size: int) -> DecoderSettings:

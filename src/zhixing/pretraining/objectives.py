@@ -15,7 +15,16 @@ from torch import nn
 from zhixing.config import Settings, setting
 from zhixing.data.windows import TokenWindows
 from zhixing.language import tr
+from zhixing.models.bert import BertSettings
+from zhixing.models.sentence_embedding import Pooling
 from zhixing.pretraining.causal import CausalLM, CausalWindows, DecoderWithLoss
+from zhixing.pretraining.contrastive import (
+    ContrastiveLoss,
+    ContrastiveSettings,
+    SentenceIndex,
+    TwoViewsWithLoss,
+    tokens_read,
+)
 from zhixing.pretraining.masked import EncoderWithLoss, MaskedBatch, MaskedLM, MaskedSettings, MaskedWindows
 from zhixing.pretraining.permutation import (
     PermutationBatch,
@@ -23,6 +32,13 @@ from zhixing.pretraining.permutation import (
     PermutationSettings,
     PermutationWindows,
     StreamsWithLoss,
+)
+from zhixing.pretraining.sequence_to_sequence import (
+    EncoderDecoderWithLoss,
+    PairBatch,
+    PairWindows,
+    SequenceToSequence,
+    SequenceToSequenceSettings,
 )
 from zhixing.pretraining.shown import ShownPart
 from zhixing.tokenizers.protocol import Tokenizer
@@ -43,11 +59,21 @@ class CausalSettings(Settings):
 
 
 ObjectiveSettings = Annotated[
-    AutoSettings | CausalSettings | MaskedSettings | PermutationSettings, Field(discriminator="kind")
+    AutoSettings
+    | CausalSettings
+    | MaskedSettings
+    | PermutationSettings
+    | SequenceToSequenceSettings
+    | ContrastiveSettings,
+    Field(discriminator="kind"),
 ]
-FITTING: dict[str, tuple[str, ...]] = {"bert": ("masked",), "xlnet": ("permutation", "causal")}
+FITTING: dict[str, tuple[str, ...]] = {
+    "bert": ("masked", "contrastive"),
+    "xlnet": ("permutation", "causal"),
+    "transformer": ("sequence_to_sequence",),
+}
 """Family → the objectives it can learn by, its own first; a family that is not named learns causally."""
-EXTRA_TOKENS: dict[str, tuple[str, ...]] = {"masked": (MASK,)}
+EXTRA_TOKENS: dict[str, tuple[str, ...]] = {"masked": (MASK,), "contrastive": (MASK,)}
 """Objective → the special tokens that a tokenizer needs for it beyond the usual."""
 
 
@@ -67,12 +93,16 @@ class Pretraining:
         with_loss: wraps a network so that one compiled graph holds network and loss.
         questions: turns windows of ids into the objective's batches, a pure function of the position as they are.
         tokens: how many tokens of text a batch holds; None: as many as it predicts.
+        passes: how often each of them passes through the network.
+        pooling: how a model of sentences pools its states; None: it is no such model.
     """
 
     objective: Objective
     with_loss: Callable[[nn.Module], nn.Module]
     questions: Callable[[TokenWindows], Questions]
     tokens: Callable[[Any], float] | None = None
+    passes: int = 1
+    pooling: Pooling | None = None
 
 
 def resolve(settings: ObjectiveSettings, family: str) -> ObjectiveSettings:
@@ -100,9 +130,13 @@ def extra_tokens(settings: ObjectiveSettings, family: str) -> tuple[str, ...]:
     return EXTRA_TOKENS.get(resolve(settings, family).kind, ())
 
 
-def choose(settings: ObjectiveSettings, family: str, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
-    """Return the objective of a run, ready; arguments as ``resolve``, and what it may need."""
-    resolved = resolve(settings, family)
+def choose(settings: ObjectiveSettings, model: Settings, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
+    """Return the objective of a run, ready: the settings as ``resolve`` takes them, and what it may need."""
+    resolved = resolve(settings, str(getattr(model, "family", None)))
+    if isinstance(resolved, SequenceToSequenceSettings):
+        return sequence_to_sequence(resolved, model, tokenizer, device, seed)
+    if isinstance(resolved, ContrastiveSettings):
+        return contrastive(resolved, model, tokenizer, device)
     if isinstance(resolved, MaskedSettings):
         return masked(resolved, tokenizer, device, seed)
     if isinstance(resolved, PermutationSettings):
@@ -143,9 +177,40 @@ def permutation(settings: PermutationSettings, tokenizer: Tokenizer, device: str
     )
 
 
+def sequence_to_sequence(
+    settings: SequenceToSequenceSettings, model: Settings, tokenizer: Tokenizer, device: str, seed: int
+) -> Pretraining:
+    """A target after its source."""
+
+    def tokens(batch: PairBatch) -> float:
+        return batch.tokens
+
+    return Pretraining(
+        SequenceToSequence(device),
+        lambda network: EncoderDecoderWithLoss(network, settings.label_smoothing),
+        lambda windows: PairWindows(windows, settings, model, tokenizer.separator_id, seed),
+        tokens,
+    )
+
+
+def contrastive(settings: ContrastiveSettings, model: Settings, tokenizer: Tokenizer, device: str) -> Pretraining:
+    """A sentence among the others of its batch."""
+    assert isinstance(model, BertSettings)
+    return Pretraining(
+        ContrastiveLoss(device),
+        lambda network: TwoViewsWithLoss(network, settings),
+        SentenceIndex(settings, tokenizer),
+        tokens_read,
+        passes=2,
+        pooling=Pooling(settings.pooling, longest=model.context_length),
+    )
+
+
 OWN: dict[str, Callable[[], ObjectiveSettings]] = {
     "causal": CausalSettings,
     "masked": MaskedSettings,
+    "contrastive": ContrastiveSettings,
     "permutation": PermutationSettings,
+    "sequence_to_sequence": SequenceToSequenceSettings,
 }
 """Objective → its settings as published."""

@@ -19,6 +19,7 @@ from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
 from zhixing.models.recurrent import RecurrentSettings
+from zhixing.models.transformer import TransformerSettings
 from zhixing.models.word_vectors import WordVectorSettings
 from zhixing.models.xlnet import XLNetSettings
 from zhixing.pretraining.induction import plan_copying
@@ -35,6 +36,7 @@ ModelSettings = Annotated[
     | ConvolutionalSettings
     | BertSettings
     | XLNetSettings
+    | TransformerSettings
     | NgramSettings
     | HmmSettings
     | MixtureSettings
@@ -61,6 +63,14 @@ class Recipe(Settings):
     @model_validator(mode="after")
     def _objective_fits(self) -> Recipe:
         objective = resolve(self.objective, self.model.family)
+        if objective.kind == "contrastive" and isinstance(self.model, BertSettings) and self.model.dropout == 0:
+            raise ValueError(
+                tr(
+                    "objective.kind = contrastive makes its two views of a sentence by dropout; set model.dropout, "
+                    "such as 0.1",
+                    "objective.kind = contrastive 靠 dropout 得到同一句子的两个视图；请设置 model.dropout，例如 0.1",
+                )
+            )
         if isinstance(self.model, XLNetSettings) and self.model.attention == "uni" and objective.kind != "causal":
             raise ValueError(
                 tr(
