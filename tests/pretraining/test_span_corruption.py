@@ -8,7 +8,7 @@ from zhixing.data.windows import Batch
 from zhixing.errors import ConfigError
 from zhixing.models.t5 import T5, T5Settings
 from zhixing.pretraining.span_corruption import (
-    EncoderDecoderWithLoss,
+    GapsWithLoss,
     SpanLM,
     SpanSettings,
     SpanWindows,
@@ -115,7 +115,7 @@ def test_too_few_sentinels_are_refused():
 def test_loss_and_accuracy_are_those_of_the_rows_alone():
     torch.manual_seed(0)
     model = T5(T5Settings(vocab_size=TOKENIZER.vocab_size, layers=1, width=16, heads=2, farthest=64)).eval()
-    batch, objective, forward = source_of().batch(0, 14), SpanLM("cpu"), EncoderDecoderWithLoss(model)
+    batch, objective, forward = source_of().batch(0, 14), SpanLM("cpu"), GapsWithLoss(model)
     with torch.no_grad():
         found = objective.loss(forward, batch)
         total, right = 0.0, 0
@@ -129,3 +129,8 @@ def test_loss_and_accuracy_are_those_of_the_rows_alone():
     assert float(found.total) == pytest.approx(total, rel=1e-5)
     assert found.metrics["span_accuracy"] == pytest.approx(right / batch.in_span.sum())
     assert objective.weight(batch) == batch.weights.sum()
+
+
+def test_targets_begin_with_the_models_own_start():
+    batch = SpanWindows(Windows(), SETTINGS, TOKENIZER, 3, start_id=7).batch(0, 3)
+    assert (batch.inputs[:, 0] == 7).all()

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from zhixing.models.families import ENCODER_DECODERS
+from zhixing.models.gaps import continued
 from zhixing.models.neural import NeuralLanguageModel
 
 _READ_AT_ONCE = 32_768
@@ -127,7 +128,7 @@ class BlockState:
 class BlockDecoder:
     """An encoder-decoder as ``neural.CausalDecoder``: reads texts block by block."""
 
-    def __init__(self, module: nn.Module) -> None:
+    def __init__(self, module: Any) -> None:
         self._module: Any = module
         self.settings: Any = module.settings
         self.source_length, self.target_length = source_and_target_length(module.settings)
@@ -263,7 +264,7 @@ class EncoderDecoderModel(NeuralLanguageModel):
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__(module)
-        self._decoder = BlockDecoder(module)
+        self._decoder = BlockDecoder(continued(module))
 
 
 def as_language_model(module: nn.Module) -> NeuralLanguageModel:

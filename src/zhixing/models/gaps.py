@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from zhixing.models.t5 import T5
@@ -76,3 +76,8 @@ class Continued:
             lengths = None if lengths is None else lengths + 1
         hidden = self._model.decode(ids, memory, read, cache, lengths)
         return functional.pad(hidden[:, 1:] if begins else hidden, (0, 1), value=1.0)
+
+
+def continued(module: nn.Module) -> Any:
+    """Return what reads a text block by block: the module itself, or, where it fills gaps, what sets them for it."""
+    return Continued(module) if isinstance(module, T5) and module.settings.gap_ids else module

@@ -57,7 +57,7 @@ class SpanBatch:
     """B windows with gaps, and what fills them.
 
     ``source`` (B, S) int64, ``source_lengths`` (B,) real ids, None: all. ``inputs``, ``targets`` (B, U) int64: the
-    target one place late, opened by the separator, and as it is; ``weights`` (B, U) float32, 0 at padding; ``in_span``
+    target one place late, opened by the start id, and as it is; ``weights`` (B, U) float32, 0 at padding; ``in_span``
     (B, U), True where the target is a token of the text and no sentinel. ``tokens``: of text in the windows.
     """
 
@@ -73,9 +73,18 @@ class SpanBatch:
 class SpanWindows:
     """Windows with spans dropped, at positions of the windows' global order."""
 
-    def __init__(self, windows: TokenWindows, settings: SpanSettings, tokenizer: Tokenizer, seed: int) -> None:
+    def __init__(
+        self,
+        windows: TokenWindows,
+        settings: SpanSettings,
+        tokenizer: Tokenizer,
+        seed: int,
+        start_id: int | None = None,
+    ) -> None:
+        """Targets begin with ``start_id``; None: with the separator."""
         self._windows, self._settings, self._seed = windows, settings, seed
         self._separator = tokenizer.separator_id
+        self._start = self._separator if start_id is None else start_id
         self._sentinels = sentinel_ids(tokenizer, settings.counts(windows.context_length)[1] + 1)
 
     def batch(self, start: int, count: int) -> SpanBatch:
@@ -93,7 +102,7 @@ class SpanWindows:
             source_lengths[row], target_lengths[row] = len(shown), len(asked)
             source[row, : len(shown)], targets[row, : len(asked)] = shown, asked
         real = np.arange(targets.shape[1]) < target_lengths[:, None]
-        opening = np.full((count, 1), self._separator, np.int64)
+        opening = np.full((count, 1), self._start, np.int64)
         return SpanBatch(
             source,
             None if (source_lengths == source.shape[1]).all() else source_lengths,
@@ -190,7 +199,7 @@ def corrupt(ids: Ids, noise: Flags, sentinels: Ids) -> tuple[Ids, Ids]:
 class SpanLM:
     """Cross-entropy of the target, in nats, summed; and the share of the spans' tokens named right.
 
-    The module it is given is an ``EncoderDecoderWithLoss``, compiled or not.
+    The module it is given is an ``GapsWithLoss``, compiled or not.
     """
 
     def __init__(self, device: str) -> None:
@@ -212,7 +221,7 @@ class SpanLM:
         return torch.as_tensor(array).to(self._device, non_blocking=True)
 
 
-class EncoderDecoderWithLoss(nn.Module):
+class GapsWithLoss(nn.Module):
     """An encoder-decoder and its loss as one module."""
 
     def __init__(self, model: nn.Module) -> None:
