@@ -65,7 +65,8 @@ class Format:
     Attributes:
         name: as the user writes it.
         meaning: what it is, in English and Chinese.
-        module: in this package.
+        module: in this package; after a colon an object in it.
+        file: what an export's one file is called; empty: it is a whole folder.
         endings: of single files that may be in this format.
         exports: whether models can be written in it.
         imports: whether it can be read.
@@ -74,13 +75,20 @@ class Format:
     name: str
     meaning: tuple[str, str]
     module: str
+    file: str = ""
     endings: tuple[str, ...] = ()
     exports: bool = True
     imports: bool = True
 
+    def holds(self, folder: Path) -> bool:
+        """Say whether a folder is an export in this format: it has the one file of its name."""
+        return bool(self.file) and (folder / self.file).is_file()
+
     def load(self) -> FormatModule:
-        """Return the module."""
-        return cast("FormatModule", importlib.import_module(f"zhixing.exchange.{self.module}"))
+        """Return the module, or the object in it."""
+        name, _, inner = self.module.partition(":")
+        module = importlib.import_module(f"zhixing.exchange.{name}")
+        return cast("FormatModule", getattr(module, inner) if inner else module)
 
 
 _TABLE = (
@@ -93,6 +101,7 @@ _TABLE = (
         "gguf",
         ("one file for llama.cpp and what is built on it", "供 llama.cpp 及其衍生程序的单文件"),
         "gguf",
+        "model.gguf",
         (".gguf",),
         imports=False,
     ),
@@ -100,18 +109,30 @@ _TABLE = (
         "onnx",
         ("a graph for ONNX Runtime and others", "供 ONNX Runtime 等使用的计算图"),
         "onnx",
+        "model.onnx",
         (".onnx",),
         imports=False,
     ),
-    Format("arpa", ("n-grams for KenLM, SRILM and others", "供 KenLM、SRILM 等的 n 元模型"), "arpa", (".arpa", ".lm")),
-    Format("word2vec", ("word vectors as text", "文本格式的词向量"), "word2vec", (".vec", ".txt")),
+    Format(
+        "arpa",
+        ("n-grams for KenLM, SRILM and others", "供 KenLM、SRILM 等的 n 元模型"),
+        "arpa",
+        "model.arpa",
+        (".arpa", ".lm"),
+    ),
+    Format("word2vec", ("word vectors as text", "文本格式的词向量"), "vectors:TEXT", "vectors.vec", (".vec", ".txt")),
     Format(
         "word2vec-binary",
         ("word vectors in word2vec's binary format", "word2vec 二进制格式的词向量"),
-        "word2vec_binary",
+        "vectors:BINARY",
+        "vectors.bin",
     ),
     Format(
-        "fasttext", ("word and n-gram vectors for fastText", "供 fastText 的词与字符 n 元向量"), "fasttext", (".ftz",)
+        "fasttext",
+        ("word and n-gram vectors for fastText", "供 fastText 的词与字符 n 元向量"),
+        "vectors:FASTTEXT",
+        "fasttext.bin",
+        (".ftz",),
     ),
 )
 FORMATS = {one.name: one for one in _TABLE}
@@ -145,7 +166,8 @@ def recognise(source: Path) -> Format:
         InputError: it does not exist, or is of no known format.
     """
     if source.is_dir():
-        return FORMATS["transformers"]
+        inner = [] if (source / "config.json").is_file() else [one for one in FORMATS.values() if one.holds(source)]
+        return named(inner[0].name, "import") if inner else FORMATS["transformers"]
     if not source.is_file():
         raise InputError(tr(f"there is nothing at {source}", f"{source} 处什么也没有"))
     with source.open("rb") as file:

@@ -8,7 +8,7 @@ run code are left out and named, and nothing is downloaded.
 from __future__ import annotations
 
 import json
-import logging
+import logging as logs
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -25,7 +25,7 @@ from zhixing.model_folder import Content, read_bytes, read_config
 from zhixing.models.load import Loaded, load
 from zhixing.models.protocol import Ids
 
-_log = logging.getLogger(__name__)
+_log = logs.getLogger(__name__)
 _KEPT = ("generation_config.json", "special_tokens_map.json")
 _PAGES = ("README.md", "LICENSE", "LICENSE.txt", "chat_template.jinja")
 _AUTO = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "hidden": "AutoModel"}
@@ -150,7 +150,9 @@ def _open_there(folder: Path, questions: Asked) -> Reader:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep the library's progress bars and remarks from the terminal for a while."""
-    from transformers.utils import logging as remarks
+    from transformers.utils import logging
+
+    remarks: Any = logging
 
     verbosity, bars = remarks.get_verbosity(), remarks.is_progress_bar_enabled()
     remarks.set_verbosity_error()

@@ -93,10 +93,9 @@ def ask_causal(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bou
     measures.append(agreement(written, _argmax(theirs, prompts, written), bounds))
     used = [window for window in windows if len(window) > 1]
     targets = [window[1:] for window in used]
-    losses = [
-        _loss(reader, [window[:-1] for window in used], targets, loaded.model.vocab_size) for reader in (ours, theirs)
-    ]
-    return measures + perplexity_change(*losses, sum(map(len, targets)), bounds)
+    inputs = [window[:-1] for window in used]
+    before, after = (_loss(reader, inputs, targets, loaded.model.vocab_size) for reader in (ours, theirs))
+    return measures + perplexity_change(before, after, sum(map(len, targets)), bounds)
 
 
 def ask_masked(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bounds: Bounds) -> list[Measure]:

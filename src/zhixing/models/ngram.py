@@ -244,12 +244,13 @@ class NgramModel:
         probs, matched = self.unigram.astype(np.float64), 0
         backoffs = [self.backoffs, *(table.backoffs for table in self.tables)]
         for length, (node, table) in enumerate(zip(nodes, self.tables, strict=True), start=1):
-            if node < 0 or backoffs[length - 1][node] == 1:
+            if node < 0:
                 continue
             followers = slice(int(table.starts[node]), int(table.starts[node + 1]))
-            probs *= backoffs[length - 1][node]
-            probs[table.words[followers]] = table.probs[followers]
-            matched = length
+            probs *= backoffs[length - 1][node]  # 1 where nothing follows, unless another program says otherwise
+            if followers.start < followers.stop:
+                probs[table.words[followers]] = table.probs[followers]
+                matched = length
         return probs, matched
 
     def _score_stream(self, ids: Ids, firsts: NDArray[np.bool_]) -> tuple[LogProbs, Orders]:
@@ -335,7 +336,9 @@ def _check_values(name: str, tensor: Array, vocab_size: int) -> None:
     if kind in ("probs", "backoffs"):
         # Order 1 may hold zeros: ids that are never predicted. A comparison is false for NaN.
         least = 0.0 if name == "1.probs" else np.finfo(np.float32).tiny
-        if len(tensor) and not (tensor.min() >= least and tensor.max() <= 1.0):
+        # Weights of models that others have pruned may be above 1.
+        most = 1.0 if kind == "probs" else np.finfo(np.float32).max
+        if len(tensor) and not (tensor.min() >= least and tensor.max() <= most):
             raise _wrong(name, "holds values that are not probabilities", "含有不是概率的值")
     if name == "1.probs" and not abs(float(tensor.sum(dtype=np.float64)) - 1) < 1e-3:
         raise _wrong(name, "does not sum to one", "总和不为一")

@@ -3,7 +3,7 @@
 Format: a header with the number of n-grams of each order, then per order one line per n-gram, ``log10
 probability, tab, words, tab, log10 backoff``. ARPA has two words where this project has one separator id:
 ``<s>`` where an n-gram begins with it, ``</s>`` where it ends with it. Every id has a probability here, so
-``<unk>`` is given none to speak of.
+``<unk>`` is given none to speak of, unless one id stands for all that is unknown. ``arpa_reading`` reads the format.
 """
 
 from __future__ import annotations
@@ -25,21 +25,24 @@ NEVER = -99.0
 _LINES = 1 << 16
 
 
-def to_arpa(model: NgramModel, path: str | Path, token_names: Sequence[str]) -> None:
+def to_arpa(model: NgramModel, path: str | Path, token_names: Sequence[str], unknown_id: int | None = None) -> None:
     """Write ``model`` to ``path`` as UTF-8 text.
 
     Args:
-        token_names: name of each id; what stands for the separator is not used.
+        model: what is written.
+        path: the file.
+        token_names: name of each id; what stands for the separator or the unknown token is not used.
+        unknown_id: id of the token that stands for all that is unknown, if there is one.
 
     Raises:
         DataError: a name is missing, used twice, empty, reserved, or holds white space.
     """
-    names = _checked(model, token_names)
+    names = _checked(model, token_names, unknown_id)
     backoffs = [model.backoffs, *(table.backoffs for table in model.tables)]
     with Path(path).open("w", encoding="utf-8", newline="\n") as file:
-        sizes = [model.vocab_size + 2, *(len(table.words) for table in model.tables)]
+        sizes = [model.vocab_size + 1 + (unknown_id is None), *(len(table.words) for table in model.tables)]
         file.write("\\data\\\n" + "".join(f"ngram {n}={size}\n" for n, size in enumerate(sizes, 1)))
-        _write_unigrams(file, model, names)
+        _write_unigrams(file, model, names, unknown_id)
         parents: NDArray[np.str_] | list[str] = ["<s>" if i == model.separator_id else s for i, s in enumerate(names)]
         for n, table in enumerate(model.tables, start=2):
             file.write(f"\n\\{n}-grams:\n")
@@ -55,11 +58,15 @@ def to_arpa(model: NgramModel, path: str | Path, token_names: Sequence[str]) -> 
         file.write("\n\\end\\\n")
 
 
-def _checked(model: NgramModel, token_names: Sequence[str]) -> list[str]:
+def _checked(model: NgramModel, token_names: Sequence[str], unknown_id: int | None) -> list[str]:
     names = list(token_names)
     if len(names) == model.vocab_size:
         names[model.separator_id] = "</s>"
-    bad = [name for name in names if not name or name.split() != [name] or name in ("<s>", "<unk>")]
+        if unknown_id is not None:
+            names[unknown_id] = "<unk>"
+    bad = [
+        name for i, name in enumerate(names) if name.split() != [name] or (name in ("<s>", "<unk>") and i != unknown_id)
+    ]
     if bad or len(set(names)) != len(names) or len(names) != model.vocab_size:
         example = f" ({bad[0]!r})" if bad else ""
         raise DataError(
@@ -72,11 +79,12 @@ def _checked(model: NgramModel, token_names: Sequence[str]) -> list[str]:
     return names
 
 
-def _write_unigrams(file: TextIO, model: NgramModel, names: Sequence[str]) -> None:
+def _write_unigrams(file: TextIO, model: NgramModel, names: Sequence[str], unknown_id: int | None) -> None:
     weights = model.backoffs.copy()
     weights[model.separator_id] = 1  # </s> begins nothing; the weight belongs to <s>
     begin = np.log10(model.backoffs[model.separator_id])
-    file.write(f"\n\\1-grams:\n{NEVER}\t<unk>\t0\n{NEVER}\t<s>\t{begin:.7g}\n")
+    unknown = f"{NEVER}\t<unk>\t0\n" if unknown_id is None else ""
+    file.write(f"\n\\1-grams:\n{unknown}{NEVER}\t<s>\t{begin:.7g}\n")
     file.writelines(_lines(model.unigram, names, weights if model.order > 1 else None))
 
 
