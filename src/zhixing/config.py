@@ -235,6 +235,8 @@ def _explain(kind: type[Settings], problem: Any, origins: Mapping[Place, str], s
     place = _without_union_tags(kind, loc)
     if problem["type"].startswith("union_tag"):  # the field that chooses between the kinds is wrong or missing
         place = (*place, context["discriminator"].strip("'"))
+    if not place:
+        place, problem = _named_by_the_message(problem, origins)
     where = next((origins[place[:n]] for n in range(len(place), 0, -1) if place[:n] in origins), source)
     name = ".".join(str(part) for part in place)
     if problem["type"] == "extra_forbidden":
@@ -259,6 +261,21 @@ def _explain(kind: type[Settings], problem: Any, origins: Mapping[Place, str], s
         if name
         else (f"{where}: {message}")
     )
+
+
+def _named_by_the_message(problem: Any, origins: Mapping[Place, str]) -> tuple[Place, Any]:
+    """Find the field that a validator of the whole is about: the dotted name its message begins with, if it was given.
+
+    "a.b needs ..." becomes the field ``a.b`` with the message "needs ...".
+    """
+    name, _, rest = problem["msg"].removeprefix("Value error, ").partition(" ")
+    place = tuple(name.split("."))
+    if len(place) < 2 or place not in origins or not rest or rest.startswith("="):
+        return (), problem
+    value = problem.get("input")
+    for key in place:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return place, {**problem, "input": value, "msg": rest}
 
 
 def _without_union_tags(kind: type[BaseModel], loc: Place) -> Place:

@@ -48,6 +48,21 @@ def test_train_then_resume(recipe: Path, tmp_path: Path) -> None:
     assert "the run is finished" in again.stderr
 
 
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_a_run_ends_with_what_was_learned_and_what_to_do_next(recipe: Path, tmp_path: Path, language: str) -> None:
+    out, ids = tmp_path / "run", tmp_path / "ids"
+    words = ("train", recipe, "--out", out, "--ids", ids, "--set", "training.steps=2", "--set", "training.log_every=1")
+    done = zhixing(*words, ZHIXING_LANG=language)
+    assert done.returncode == 0, done.stderr
+    told = done.stdout
+    last = json.loads((out / "metrics.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    assert f"{last['loss']:.4f}" in told and f"{last['validation_loss']:.4f}" in told
+    for command in (f"zhixing evaluate {out} --data {ids}/shards", f"zhixing serve {out}", f"zhixing generate {out} "):
+        assert f"\n  {command}" in told
+    assert ("trained for" in told, "训练用时" in told) == (language == "en", language == "zh")
+    assert zhixing("evaluate", out, "--data", ids / "shards", "--json").returncode == 0
+
+
 def test_a_wrong_recipe(recipe: Path, tmp_path: Path) -> None:
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text(recipe.read_text(encoding="utf-8") + "  stpes: 3\n", encoding="utf-8")

@@ -63,6 +63,8 @@ def test_what_was_not_measured_is_not_admitted() -> None:
 def test_a_doubtful_lead_is_said() -> None:
     test = Comparison("llama", "gru", -0.01, -0.05, 0.03, 0.4, 20, 10_000, 0, 0.95)
     assert choose(RANKED, Limits(), test).sentences[0].endswith("on this text it is not distinguishable from gru.")
+    few = choose(RANKED, Limits(), replace(test, documents=4)).sentences[0]
+    assert few.endswith("; too few documents to be sure of it.") and "distinguishable" not in few
     clear = replace(test, low=-0.05, high=-0.01, p_value=0.001)
     assert "distinguishable" not in choose(RANKED, Limits(), clear).sentences[0]
 

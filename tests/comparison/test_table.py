@@ -37,7 +37,9 @@ def test_what_is_missing_is_empty() -> None:
 
 
 def test_verdicts_in_words(report: CompareReport) -> None:
-    pair = report.neighbours[0]
+    pair = replace(report.neighbours[0], documents=20)
+    few = replace(pair, documents=3)
+    assert neighbours_in_words(few).endswith("bits/byte; 3 documents are too few to tell.")
     unclear = replace(pair, low=-0.1, high=0.1, p_value=0.5)
     assert neighbours_in_words(unclear).startswith(f"{pair.a} and {pair.b} are not distinguishable: ")
     clear = replace(pair, difference=-0.2, low=-0.3, high=-0.1, p_value=0.001)

@@ -42,6 +42,9 @@ def test_the_same_input_is_prepared_once(tmp_path: Path, caplog: pytest.LogCaptu
     with caplog.at_level(logging.INFO):
         again = prepare(text, TOKENIZER, tmp_path / "out")
     assert "already prepared" in caplog.text
+    caplog.clear()
+    prepare(text, TOKENIZER, tmp_path / "out", announce=False)
+    assert caplog.text == ""
     assert os.stat(tmp_path / "out/train/part-00000.ids").st_mtime_ns == before
     assert (again.train.digest, again.report) == (first.train.digest, first.report)
 

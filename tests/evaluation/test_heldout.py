@@ -14,6 +14,7 @@ from zhixing.evaluation.heldout import (
     digest_of,
     open_shards,
     refuse_leaks,
+    tokens_known,
 )
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.characters import CharacterTokenizer
@@ -47,6 +48,15 @@ def test_files_and_shards_give_the_same_documents(folder, prepared, tmp_path):
         assert document.text_bytes == twin.text_bytes
         assert document.ids.tolist() == twin.ids.tolist()
     assert sum(d.text_bytes for d in shards.documents(ByteTokenizer())) == prepared.validation.text_bytes
+
+
+def test_the_total_is_known_where_nothing_must_be_read(prepared, tmp_path):
+    shards = open_shards(tmp_path / "shards", [ByteTokenizer()])
+    counted = sum(len(document.ids) - 1 for document in shards.documents(ByteTokenizer()))
+    assert tokens_known(shards, ByteTokenizer()) == counted
+    assert tokens_known(shards, CharacterTokenizer.train(TEXTS, 400)) is None
+    half = open_shards(tmp_path / "shards", [ByteTokenizer()], "report")
+    assert tokens_known(half, ByteTokenizer()) is None and tokens_known(HeldOutTexts(TEXTS), ByteTokenizer()) is None
 
 
 def test_another_tokenizer_reads_the_same_texts_in_the_same_order(prepared, tmp_path):

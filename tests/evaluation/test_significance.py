@@ -51,7 +51,20 @@ def test_a_handful_of_documents_proves_nothing(count):
     size = np.full(count, 100)
     found = compare("a", _scores(size * 1.0, size), "b", _scores(size * 0.5, size))
     assert found.better is None
-    assert found.verdict in {"not distinguishable", "无法区分"}
+    assert found.too_few and found.verdict == "too few documents to tell"
+    assert found.as_dict()["too_few"] is True
+
+
+def test_six_documents_can_be_enough():
+    size = np.full(6, 100)
+    found = compare("a", _scores(size * 1.0, size), "b", _scores(size * 0.5, size))
+    assert not found.too_few and found.better == "b"
+
+
+def test_too_few_in_chinese(monkeypatch):
+    monkeypatch.setenv("ZHIXING_LANG", "zh")
+    size = np.full(2, 100)
+    assert compare("a", _scores(size * 1.0, size), "b", _scores(size * 0.5, size)).verdict == "文档太少，无从判断"
 
 
 def test_the_same_model_is_not_distinguishable_and_the_seed_decides_the_draws():

@@ -1,5 +1,7 @@
 """Copying heads: a model that has read no text continues what it sees a second time."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -108,3 +110,15 @@ def test_shapes_without_room_are_refused_by_the_recipe(change: dict[str, object]
     fields = [field for field in fields if not field.endswith("=none")]
     with pytest.raises(ConfigError, match="copying_heads"):
         load_settings(Recipe, None, [*fields, "warm_start.copying_heads=true", "training.steps=1"])
+
+
+def test_a_refusal_names_the_field_and_where_it_was_set(tmp_path: Path) -> None:
+    """As the validators of single fields do: the place, the name, the value, what is wanted."""
+    with pytest.raises(
+        ConfigError, match=r"^--set warm_start\.copying_heads: 'warm_start\.copying_heads' = true: needs"
+    ):
+        load_settings(Recipe, None, ["model.family=llama", "model.tied=true", "warm_start.copying_heads=true"])
+    file = tmp_path / "r.yaml"
+    file.write_text("model: {family: llama, tied: true}\nwarm_start:\n  steps: 3\n", encoding="utf-8")
+    with pytest.raises(ConfigError, match=r"r\.yaml:3: 'warm_start\.steps' = 3: needs model\.family llama"):
+        load_settings(Recipe, file)

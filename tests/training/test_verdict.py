@@ -33,6 +33,12 @@ def test_best_is_said_only_if_every_test_agrees():
     assert "better than c." in unsure and "not distinguishable from b." in unsure
 
 
+def test_few_documents_tell_nothing():
+    rows = [row("best", 1.2), row("b", 1.3)]
+    words = said({"rows": rows, "comparisons": [test_of("b", None) | {"too_few": True}]})
+    assert "On so few documents no test can tell the models apart" in words and "distinguishable" not in words
+
+
 def test_the_compressor_may_win():
     words = said({"rows": [row("xz -9", 1.0, "compressor"), row("gpt", 1.5)], "comparisons": []})
     assert words.startswith("gpt needs 1.500 bits per byte. Measured on 41 held-out documents, 401\u00a0kB")

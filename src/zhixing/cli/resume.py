@@ -37,11 +37,12 @@ def resume(
     as_json: JsonFlag = False,
 ) -> None:
     """Run the procedure and print where the model is."""
+    from zhixing.pretraining.closing import closing_words
     from zhixing.pretraining.run import resume as run_resume
 
     result = run_resume(folder, overrides=changes or (), allow_changes=allow_changes)
     emit(
         as_json,
         {"out": str(result.folder), **result.facts},
-        tr(f"model: {result.folder}", f"模型：{result.folder}"),
+        "" if as_json else closing_words(result),
     )

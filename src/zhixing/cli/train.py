@@ -55,11 +55,12 @@ def train(
     as_json: JsonFlag = False,
 ) -> None:
     """Run the procedure and print where the model is."""
+    from zhixing.pretraining.closing import closing_words
     from zhixing.pretraining.run import train as run_training
 
     result = run_training(recipe, out, overrides=changes or (), init_from=init_from, ids_folder=ids)
     emit(
         as_json,
         {"out": str(result.folder), **result.facts},
-        tr(f"model: {result.folder}", f"模型：{result.folder}"),
+        "" if as_json else closing_words(result),
     )

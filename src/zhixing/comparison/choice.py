@@ -117,7 +117,9 @@ def choose(ranked: Sequence[Figures], limits: Limits, test: Comparison | None) -
 def _chosen(best: Figures, count: int, limits: Limits, test: Comparison | None) -> str:
     bits = f"{best.bits_per_byte:.3f}"
     doubt = ""
-    if test is not None and test.better is None:
+    if test is not None and test.too_few:
+        doubt = tr("; too few documents to be sure of it", "；文档太少，尚不足以确认")
+    elif test is not None and test.better is None:
         doubt = tr(f"; on this text it is not distinguishable from {test.b}", f"；在此文本上它与 {test.b} 无法区分")
     if not limits.given:
         among = tr(f"the lowest of {count} models", f"{count} 个模型中最低") if count > 1 else ""

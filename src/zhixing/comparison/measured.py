@@ -15,7 +15,7 @@ from zhixing.comparison.accuracy import Window, choose_windows, first_guesses
 from zhixing.comparison.probe import Spent, spent_in_writing
 from zhixing.comparison.settings import EvaluationSettings
 from zhixing.errors import DataError
-from zhixing.evaluation.heldout import HeldOutShards
+from zhixing.evaluation.heldout import HeldOutShards, tokens_known
 from zhixing.evaluation.perplexity import Scores, score_documents
 from zhixing.language import tr
 from zhixing.model_folder import MANIFEST_NAME
@@ -99,7 +99,9 @@ def measure(folder: Path, record: Path, ids: Ids, wanted: HeldOut, seed: int) ->
         return known
     opened = load(folder)
     documents = wanted.documents.documents(ids.tokenizer)
-    scores = score_documents(opened.model, documents, stride=wanted.question["stride"], label=folder.name)
+    total = tokens_known(wanted.documents, ids.tokenizer)
+    stride = wanted.question["stride"]
+    scores = score_documents(opened.model, documents, stride=stride, label=folder.name, total=total)
     right, guesses = first_guesses(opened.model, wanted.windows)
     sample = draw_samples(folder.name, opened.model, ids, seed)[0]
     found = Measured(

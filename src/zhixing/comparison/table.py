@@ -210,6 +210,11 @@ def neighbours_in_words(comparison: Comparison) -> str:
     """Return one sentence on two models that are next to each other in the ranking."""
     c = comparison
     figures = f"{c.difference:+.4f} [{c.low:+.4f}, {c.high:+.4f}]"
+    if c.too_few:
+        return tr(
+            f"{c.a} and {c.b}: {figures} bits/byte; {c.documents} documents are too few to tell.",
+            f"{c.a} 与 {c.b}：{figures} 比特/字节；{c.documents} 篇文档太少，无从判断。",
+        )
     if c.better is None:
         return tr(
             f"{c.a} and {c.b} are not distinguishable: {figures} bits/byte, p = {c.p_value:.4f}.",

@@ -55,6 +55,7 @@ def prepare(
     workers: int | None = None,
     replace: bool = False,
     verify: bool = True,
+    announce: bool = True,
 ) -> Prepared:
     """Turn the text that ``text`` names into token shards in ``folder``, or open them if that has been done.
 
@@ -69,6 +70,7 @@ def prepare(
         workers: threads that encode; None: one per core.
         replace: write over shards in ``folder`` that are of other input, or damaged, instead of refusing.
         verify: compare the digests of shards that are there already.
+        announce: say so where they are there already.
 
     Raises:
         DataError: the text cannot be read, or ``folder`` holds finished shards of other input.
@@ -81,7 +83,8 @@ def prepare(
     make_folder(folder)
     with locked(folder):
         if _is_finished(folder, key, replace):
-            _log.info(tr(f"{folder}: already prepared", f"{folder}：此前已准备完毕"))
+            level = logging.INFO if announce else logging.DEBUG
+            _log.log(level, tr(f"{folder}: already prepared", f"{folder}：此前已准备完毕"))
         else:
             _begin(folder, key)
             report = _build(text, tokenizer, folder, files, report, workers or os.cpu_count() or 1)

@@ -48,6 +48,14 @@ class HeldOut(Protocol):
         """Yield the documents in ``tokenizer``'s ids."""
 
 
+def tokens_known(held_out: HeldOut, tokenizer: Tokenizer) -> int | None:
+    """Return how many tokens there are to predict, where that is known before they are read; else None."""
+    if not isinstance(held_out, HeldOutShards) or held_out.part != "all":
+        return None
+    same = tokenizer.fingerprint == held_out.tokenizer.fingerprint
+    return held_out.shards.token_count - 1 if same else None  # the first is only context
+
+
 @dataclass(frozen=True)
 class HeldOutFiles:
     """Documents of text files (``settings``), or those of one half of them."""

@@ -88,6 +88,7 @@ def score_documents(
     stride: float = 0.5,
     batch_tokens: int | None = None,
     label: str = "",
+    total: int | None = None,
 ) -> Scores:
     """Score every document once.
 
@@ -100,6 +101,7 @@ def score_documents(
         batch_tokens: padded ids in one batch; None: 4,096 for a model with a context, 131,072 for one
             without.
         label: shown beside the progress.
+        total: tokens that will be scored, for the progress; None: not known.
 
     Raises:
         DataError: there are no documents, or they hold no text, or an id is outside the model's vocabulary.
@@ -109,7 +111,7 @@ def score_documents(
     sizes: list[tuple[int, int]] = []
     losses: dict[int, float] = {}
     watched = _watch(documents, sizes, model.vocab_size)
-    with progress(label or tr("scoring", "评分"), unit=tr("tokens", "词元")) as bar:
+    with progress(label or tr("scoring", "评分"), total, tr("tokens", "词元")) as bar:
         for batch in window_batches(watched, model, stride, batch_tokens):
             _add_losses(model, batch, losses)
             bar.advance(int(batch.counted().sum()))

@@ -23,6 +23,7 @@ from zhixing.evaluation.heldout import (
     digest_of,
     open_shards,
     refuse_leaks,
+    tokens_known,
 )
 from zhixing.evaluation.perplexity import Scores, score_documents
 from zhixing.evaluation.remembered import seconds_saved, share_members
@@ -133,6 +134,7 @@ def evaluate_loaded(
     rows: list[Row] = []
     masked: list[MaskedRow] = []
     scores: dict[str, Scores] = {}
+    totals: dict[str, int | None] = {}  # by tokenizer: what one model has read, the next will read
     shared: dict[str, Any] = {
         "held_out": held_out.source,
         "stride": stride,
@@ -149,7 +151,10 @@ def evaluate_loaded(
             _keep(results, masked[-1], shared)
             continue
         saved = seconds_saved(one.model)
-        found = score_documents(one.model, documents, stride=stride, label=name)
+        tokenizer = one.tokenizer.fingerprint
+        total = totals.get(tokenizer) or tokens_known(held_out, one.tokenizer)
+        found = score_documents(one.model, documents, stride=stride, label=name, total=total)
+        totals[tokenizer] = found.total_tokens
         scores[name] = replace(found, seconds=found.seconds + seconds_saved(one.model) - saved)
         shared["held_out_digest"] = digest_of(digests)
         rows.append(Row.of_model(name, one.model.family, scores[name], _facts_of(one, stride)))

@@ -3,7 +3,8 @@
 Documents differ in difficulty far more than models do, so the pairs are kept together: a paired bootstrap
 gives the interval of the difference and a paired randomisation test its p-value (formulas and papers:
 ``zhixing.theory.measures``). The word "better" is printed only when both agree; on few documents the
-randomisation test is the stricter one.
+randomisation test is the stricter one. On fewer than six it can never find 95 % confidence, however far apart the
+models are: of two documents each sign comes up half the time. Then nothing is said of the models, but that.
 """
 
 from __future__ import annotations
@@ -41,6 +42,11 @@ class Comparison:
     confidence: float
 
     @property
+    def too_few(self) -> bool:
+        """Whether no difference whatever could be found: n documents have 2ⁿ signs, two of which are as extreme."""
+        return 2.0 ** (1 - self.documents) > 1 - self.confidence
+
+    @property
     def better(self) -> str | None:
         """Name of the better model; None if they are not distinguishable."""
         separate = self.low > 0 or self.high < 0
@@ -51,13 +57,15 @@ class Comparison:
     @property
     def verdict(self) -> str:
         """The outcome in words."""
+        if self.too_few:
+            return tr("too few documents to tell", "文档太少，无从判断")
         if self.better is None:
             return tr("not distinguishable", "无法区分")
         return tr(f"{self.better} is better", f"{self.better} 更好")
 
     def as_dict(self) -> dict[str, Any]:
         """Return everything as JSON values."""
-        return {**self.__dict__, "better": self.better, "verdict": self.verdict}
+        return {**self.__dict__, "better": self.better, "too_few": self.too_few, "verdict": self.verdict}
 
 
 def compare(name_a: str, a: Scores, name_b: str, b: Scores, *, confidence: float = 0.95, seed: int = 0) -> Comparison:

@@ -38,7 +38,7 @@ class Ids:
     prepared: Prepared
 
 
-def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
+def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True) -> Ids:
     """Return tokenizer and shards for a recipe, made in ``folder`` unless they are there already.
 
     Files of text that were moved or written again are no other text: what they give is compared.
@@ -47,26 +47,28 @@ def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
         recipe: names text and tokenizer.
         folder: of both.
         replace: make them anew where they were made from other text or settings, instead of refusing.
+        announce: say what is there and how much; one of several runs on the same ids has said it.
 
     Raises:
         DataError: the text cannot be read, or ``folder`` holds what was made from other text or settings; then
             nothing in it was changed.
     """
-    ids = _make(recipe, folder, replace) if replace or _is_free(recipe, folder) else _same_ids(recipe, folder)
+    ids = _make(recipe, folder, replace, announce) if replace or _is_free(recipe, folder) else _same_ids(recipe, folder)
     prepared = ids.prepared
-    _log.info(
+    _log.log(
+        logging.INFO if announce else logging.DEBUG,
         tr(
             f"text: {prepared.train.document_count:,} documents, {prepared.train.token_count:,} tokens "
             f"to learn from; {prepared.validation.document_count:,} documents, "
             f"{prepared.validation.text_bytes:,} bytes held out",
             f"文本：{prepared.train.document_count:,} 篇文档、{prepared.train.token_count:,} 个词元用于学习；"
             f"{prepared.validation.document_count:,} 篇、{prepared.validation.text_bytes:,} 字节留出",
-        )
+        ),
     )
     return ids
 
 
-def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False) -> Tokenizer:
+def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True) -> Tokenizer:
     """Return the recipe's tokenizer, trained on the training documents only, or the one made before.
 
     Raises:
@@ -75,7 +77,8 @@ def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False) -> To
     files = find_files(recipe.text.paths, ReadReport())
     made_from = _made_from(recipe, files)
     if _record(folder) == made_from:
-        _log.info(tr(f"{folder}: the tokenizer is there already", f"{folder}：分词器已存在"))
+        level = logging.INFO if announce else logging.DEBUG
+        _log.log(level, tr(f"{folder}: the tokenizer is there already", f"{folder}：分词器已存在"))
         return load_tokenizer(folder)
     if folder.exists() and not replace:
         raise DataError(
@@ -107,9 +110,9 @@ def _record(folder: Path) -> dict[str, Any] | None:
     return read_json(folder, RECORD) if (folder / RECORD).exists() else None
 
 
-def _make(recipe: Recipe, folder: Path, replace: bool) -> Ids:
-    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer", replace)
-    return Ids(tokenizer, prepare(recipe.text, tokenizer, folder / "shards", replace=replace))
+def _make(recipe: Recipe, folder: Path, replace: bool, announce: bool = True) -> Ids:
+    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer", replace, announce)
+    return Ids(tokenizer, prepare(recipe.text, tokenizer, folder / "shards", replace=replace, announce=announce))
 
 
 def _is_free(recipe: Recipe, folder: Path) -> bool:

@@ -66,7 +66,7 @@ def train(
         overrides: ``a.b=c`` changes to the recipe.
         init_from: a model folder whose weights are the start (a new run otherwise).
         ids_folder: where tokenizer and shards are kept or made; ``out`` by default. Runs may share it.
-        announce: log the whole resolved recipe at the start.
+        announce: log the whole resolved recipe, and which ids are there, at the start.
 
     Raises:
         InputError: recipe, text or folders are wrong; ``ids_folder`` holds ids of other text or settings.
@@ -92,7 +92,7 @@ def train(
         _refuse_ids(shared)
         _claim(out, recipe, None)
         return _train_word_vectors(recipe, out)
-    ids = _ids(recipe, shared or out, replace=shared is None)
+    ids = _ids(recipe, shared or out, replace=shared is None, announce=announce)
     if counted:
         _claim(out, recipe, shared)
         return _train_counted(recipe, out, ids)
@@ -180,7 +180,7 @@ def _check_recipe(checkpoint: Checkpoint, recipe: Recipe, allow_changes: bool) -
     accepted_changes({"recipe": saved}, {"recipe": recipe.model_dump(mode="json")}, allow_changes)
 
 
-def _ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
+def _ids(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True) -> Ids:
     if isinstance(recipe.model, MixtureSettings) and len(recipe.model.members) < 2:
         raise ConfigError(
             tr(
@@ -188,7 +188,7 @@ def _ids(recipe: Recipe, folder: Path, replace: bool = False) -> Ids:
                 "model.members：混合模型至少需要两个模型文件夹",
             )
         )
-    return prepare_ids(recipe, folder, replace)
+    return prepare_ids(recipe, folder, replace, announce)
 
 
 def _neural_run(recipe: Recipe, folder: Path, ids: Ids, checkpoints: Checkpoints | None = None) -> NeuralRun:

@@ -86,6 +86,12 @@ def _tested(evaluation: Mapping[str, Any], best: Record) -> tuple[list[str], lis
 def _tests_in_words(evaluation: Mapping[str, Any], best: Record) -> list[Markup]:
     clear, unclear = _tested(evaluation, best)
     found = []
+    if any(c.get("too_few") for c in evaluation.get("comparisons", ())):
+        words = tr(
+            "On so few documents no test can tell the models apart; measure on more.",
+            "文档如此之少，任何检验都无法分辨这些模型；请用更多文档评估。",
+        )
+        return [Markup(words)]
     if clear:
         words = tr(
             "A paired test over the documents finds it better than {names}.",

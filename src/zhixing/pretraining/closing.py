@@ -1,0 +1,76 @@
+"""The last words of a run: how well the model has learned, how long that took, and what to do with it next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from shlex import join
+from typing import Any
+
+from zhixing.errors import ZhixingError
+from zhixing.language import tr
+from zhixing.models.families import ENCODERS
+from zhixing.pretraining.run import IDS_FOLDER, TrainResult
+from zhixing.training.metrics import read_metrics
+
+
+def closing_words(result: TrainResult) -> str:
+    """Return the lines that ``zhixing train`` and ``zhixing resume`` end with."""
+    folder = result.folder
+    lines = [tr(f"model: {folder}", f"模型：{folder}"), *_learned(_records(folder))]
+    commands = [join(command) for command in next_commands(folder, result.facts)]
+    return "\n".join([*lines, tr("next:", "接下来可以："), *(f"  {command}" for command in commands)])
+
+
+def next_commands(folder: Path, facts: Mapping[str, Any]) -> list[list[str]]:
+    """Return the words of the commands that a model of this family is ready for."""
+    family, name = str(facts.get("family")), str(folder)
+    if family == "word_vectors":
+        return [["zhixing", "run", "neighbours", name, tr("WORD", "词")]]
+    evaluate = ["zhixing", "evaluate", name, "--data", str(_shards(folder))]
+    if family in ENCODERS:
+        return [evaluate, ["zhixing", "run", "fill-mask", name, tr("one <|mask|> here", "此处有一个 <|mask|>")]]
+    return [evaluate, ["zhixing", "generate", name, tr("Once upon a time", "从前")], ["zhixing", "serve", name]]
+
+
+def _shards(folder: Path) -> Path:
+    """Return the folder of the ids that the run has read."""
+    link = folder / IDS_FOLDER
+    return (Path(link.read_text(encoding="utf-8").strip()) if link.exists() else folder) / "shards"
+
+
+def _records(folder: Path) -> list[dict[str, Any]]:
+    """Return the metrics of a run; none where it has none, or they cannot be read."""
+    try:
+        return read_metrics(folder)
+    except (OSError, ZhixingError):
+        return []
+
+
+def _learned(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Yield what the last figures say; nothing for a model that is counted and not trained."""
+    loss, validation, seconds = (_last(records, name) for name in ("loss", "validation_loss", "seconds"))
+    if loss is None:
+        return
+    held_out = ""
+    if validation is not None:
+        held_out = tr(f"; on held-out text {validation:.4f}", f"；留出文本上 {validation:.4f}")
+    yield tr(f"loss: {loss:.4f} nats per token{held_out}", f"损失：每词元 {loss:.4f} 奈特{held_out}")
+    if seconds is not None:
+        yield tr(f"trained for {_spelled(seconds)}", f"训练用时 {_spelled(seconds)}")
+
+
+def _last(records: Sequence[Mapping[str, Any]], name: str) -> float | None:
+    """Return the newest figure of this name."""
+    return next((float(record[name]) for record in reversed(records) if record.get(name) is not None), None)
+
+
+def _spelled(seconds: float) -> str:
+    """Write a time as people say it."""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return tr(f"{hours} h {minutes} min", f"{hours} 小时 {minutes} 分")
+    if minutes:
+        return tr(f"{minutes} min {rest} s", f"{minutes} 分 {rest} 秒")
+    return tr(f"{seconds:.1f} s", f"{seconds:.1f} 秒")
