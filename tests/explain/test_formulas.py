@@ -14,6 +14,9 @@ from zhixing.explain.formulas import mathml, tree
         (r"\theta \leftarrow \theta - \eta g", "θ ← θ − ηg"),
         (r"x_i^2 + w_{t-1}", "xᵢ² + wₜ₋₁"),
         (r"K^\top", "Kᵀ"),
+        (r"h' = f(x')", "h′ = f(x′)"),
+        (r"h'_t", "hₜ′"),
+        (r"\theta^{\prime}", "θ′"),
         (r"\frac{a + b}{c}", "(a + b)/c"),
         (r"\frac{1}{2} x", "(1/2)x"),
         (r"\sqrt{x}", "√x"),
@@ -33,6 +36,10 @@ def test_on_one_line(latex, line) -> None:
 
 def test_a_fraction_is_stacked_and_the_line_is_the_bar() -> None:
     assert typeset(r"p = \frac{a}{b + c}") == ["        a", "p =  ───────", "      b + c"]
+
+
+def test_a_prime_stands_beside_its_letter_in_a_tall_formula_too() -> None:
+    assert typeset(r"h' = \frac{a'}{b}")[1].startswith("h′ = ") and "a′" in typeset(r"h' = \frac{a'}{b}")[0]
 
 
 def test_a_sum_carries_its_limits() -> None:

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from zhixing.errors import ConfigError
-from zhixing.explain.lesson import UnknownTopicError, lesson, plain
+from zhixing.explain.lesson import LONGEST, UnknownTopicError, example_change, lesson, plain
 from zhixing.explain.places import practice_place, theory_code, theory_place
 from zhixing.explain.rounding import number, table
 from zhixing.explain.scales import scale, strengths
+from zhixing.explain.topics import topics
 from zhixing.theory import decoding
 
 
@@ -51,6 +52,54 @@ def test_a_wrong_input_says_what_all_take(override, said) -> None:
     assert said in words
     assert "temperature: a number, above 0 (default 0.5): below 1 sharpens, above 1 flattens" in words
     assert "scores: a list of numbers, at least 2 of them (default [2, 1, 0, -2])" in words
+
+
+@pytest.mark.parametrize("name", ["temperature", "attention", "adam"])
+def test_a_topic_is_found_whatever_the_case(name) -> None:
+    assert lesson(name.upper()).topic.name == lesson(name.title()).topic.name == name
+
+
+@pytest.mark.parametrize("name", sorted(topics()))
+def test_the_proposed_change_is_another_value_and_works(name) -> None:
+    found = lesson(name)
+    words = example_change(found)
+    if not words:
+        pytest.skip("it has nothing to change")
+    assert words[0] == "--set"
+    changed = lesson(name, [words[1]])
+    assert changed.inputs != found.inputs and example_change(changed) == []
+
+
+def test_nearly_every_topic_proposes_a_change() -> None:
+    without = [name for name in topics() if not example_change(lesson(name))]
+    assert len(without) <= len(topics()) // 5, without
+
+
+@pytest.mark.parametrize(
+    ("name", "override", "said"),
+    [
+        ("adamw", "rate=1e308", "grows too large"),
+        ("sgd", "rate=1e308", "not defined, such as 0/0"),
+        (
+            "temperature",
+            f"scores=[{', '.join('1' * (LONGEST + 1))}]",
+            f"give at most {LONGEST} values",
+        ),
+        ("byte-pair-encoding", f"words=[{'a' * 20_000}]", "20,002 characters are too much"),
+    ],
+)
+def test_what_cannot_be_computed_is_said_in_a_sentence(name, override, said) -> None:
+    with pytest.raises(ConfigError) as caught:
+        lesson(name, [override])
+    first = str(caught.value).splitlines()[0]
+    assert first.startswith("--set") and said in first and "Errno" not in first and "(34" not in first
+
+
+@pytest.mark.parametrize("name", ["adam", "rmsprop", "momentum", "sgd", "nesterov"])
+@pytest.mark.parametrize("start", ["[0, 0]", "[0, 1]"])
+def test_where_the_valley_is_level_nothing_moves(name, start) -> None:
+    for step in lesson(name, [f"start={start}"]).steps:
+        assert step.value is None or isinstance(step.value, str) or np.isfinite(step.value).all()
 
 
 def test_what_it_takes_in_chinese(monkeypatch) -> None:

@@ -10,7 +10,7 @@ from zhixing.language import tr
 
 _NAMES = {
     "tokenization": ("From text to tokens", "从文本到词元"),
-    "ngram": ("Counting: n-grams", "计数：n 元文法"),
+    "ngram": ("Counting: n-grams", "计数：n 元模型"),
     "hmm": ("Hidden Markov models", "隐马尔可夫模型"),
     "words": ("Word vectors", "词向量"),
     "networks": ("Neurons and networks", "神经元与网络"),

@@ -20,6 +20,9 @@ from zhixing.explain.topic import Step, Topic
 from zhixing.explain.topics import topics
 from zhixing.language import current_language, tr
 
+LONGEST = 500
+"""Most values that one input may have."""
+
 
 class UnknownTopicError(InputError):
     """No topic has this name; the message names the nearest ones."""
@@ -68,6 +71,8 @@ def lesson(name: str, overrides: Sequence[str] = ()) -> Lesson:
 def find(name: str) -> Topic[Any]:
     """Return the topic called ``name``."""
     known = topics()
+    if name.lower() in known:
+        return known[name.lower()]
     if name not in known:
         within = [t.name for t in known.values() if name.lower() in t.name or name.lower() in t.title.lower()]
         names = ", ".join(within)
@@ -83,21 +88,60 @@ def compute(topic: Topic[Any], overrides: Sequence[str] = ()) -> Lesson:
         with np.errstate(all="ignore"):  # an overflow is part of the lesson: it is shown as ∞
             steps = tuple(topic.example(inputs))
             picture = topic.picture(inputs) if topic.picture else None
+        if overrides and any(_undefined(step.value) for step in steps):
+            raise ZeroDivisionError
     except (ValueError, ArithmeticError, IndexError) as error:
         if not overrides:
             raise
-        words = tr("these inputs do not go together", "这些输入不能同时使用")
-        raise ConfigError(f"--set: {words}: {error}\n{_all_inputs(topic)}") from error
+        raise ConfigError(f"--set: {_why(error)}\n{_all_inputs(topic)}") from error
     return Lesson(topic, inputs, steps, picture, tuple(overrides))
+
+
+def _undefined(value: Any) -> bool:
+    """Say whether a step's result is no number, or has one in it that is none."""
+    array = np.asarray(value) if isinstance(value, float | np.ndarray) else None
+    return array is not None and array.dtype.kind == "f" and bool(np.isnan(array).any())
+
+
+def _why(error: Exception) -> str:
+    """Say in a sentence why an example cannot be computed."""
+    if isinstance(error, OverflowError):
+        return tr(
+            "with these inputs a number grows too large to be computed; choose smaller ones",
+            "按这些输入，会有数大到无法计算；请取小一些的值",
+        )
+    if isinstance(error, ArithmeticError):
+        return tr(
+            "with these inputs a value is not defined, such as 0/0 or ∞ − ∞; choose others",
+            "按这些输入，会有值没有定义（如 0/0 或 ∞ − ∞）；请另取输入",
+        )
+    words = tr("these inputs do not go together: ", "这些输入不能同时使用：")
+    return f"{words}{error}"
 
 
 def _inputs(topic: Topic[Any], overrides: Sequence[str]) -> Settings:
     try:
+        _refuse_what_is_too_long(overrides)
         return load_settings(topic.inputs, None, overrides)
     except ConfigError as error:
         own = topic.inputs.__name__  # a validator of the whole: its message begins with the name of the class
         lines = [f"--set{line.removeprefix(own)}" if line.startswith(own) else line for line in str(error).split("\n")]
         raise ConfigError("\n".join([*lines, _all_inputs(topic)])) from None
+
+
+def _refuse_what_is_too_long(overrides: Sequence[str]) -> None:
+    """An example is read by eye: nobody follows a thousand numbers, and some examples take their square."""
+    for override in overrides:
+        name, _, value = override.partition("=")
+        size = max(value.count(",") + 1, len(value) // 10)
+        if size > LONGEST:
+            raise ConfigError(
+                tr(
+                    f"--set {name}: {len(value):,} characters are too much for an example; "
+                    f"give at most {LONGEST} values",
+                    f"--set {name}：{len(value):,} 个字符，对一个算例太多了；请至多给出 {LONGEST} 个值",
+                )
+            )
 
 
 def _all_inputs(topic: Topic[Any]) -> str:
@@ -129,10 +173,36 @@ def describe(kind: type[Settings], inputs: Settings | None = None) -> list[Input
 
 
 def example_change(one: Lesson) -> list[str]:
-    """Return the ``--set`` words that a reader may copy and alter: the first input that is a single value."""
-    fields = describe(one.topic.inputs, one.inputs)
-    fields.sort(key=lambda field: field.value.startswith("["))
-    return ["--set", f"{fields[0].name}={fields[0].value}"] if fields and not one.overrides else []
+    """Return ``--set`` words with another value than the present: of the first single value that can be changed."""
+    if one.overrides:
+        return []
+    schema = one.topic.inputs.model_json_schema().get("properties", {})
+    values = one.inputs.model_dump(mode="json")
+    names = sorted(values, key=lambda name: isinstance(values[name], list | str))
+    for name in names:
+        for other in _others(values[name], schema.get(name, {}).get("enum", ())):
+            override = f"{name}={_shown(other)}"
+            try:
+                compute(one.topic, [override])
+            except InputError:
+                continue
+            return ["--set", override]
+    return []
+
+
+def _others(value: Any, choices: Sequence[Any]) -> list[Any]:
+    """Return values beside the present one that are worth trying, the plainest first."""
+    if choices:
+        return [choice for choice in choices if choice != value]
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, value - 1, value * 2]
+    if isinstance(value, float):
+        return [float(f"{other:.3g}") for other in (value * 2, value / 2, value + 1.0) if other != value]
+    if isinstance(value, list) and len(value) > 1 and value[::-1] != value:
+        return [value[::-1]]
+    return []
 
 
 def _shown(value: Any) -> str:

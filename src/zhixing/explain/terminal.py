@@ -19,6 +19,7 @@ from zhixing.explain.formula_boxes import inline, typeset
 from zhixing.explain.lesson import Lesson, describe, example_change
 from zhixing.explain.pictures import Bars, HeatMap, Lattice, Lines, Picture, Tree, Valley
 from zhixing.explain.places import Place, practice_place, theory_code, theory_place
+from zhixing.explain.prose import Prose
 from zhixing.explain.rounding import number, table
 from zhixing.explain.terminal_charts import draw_bars, draw_lines, draw_valley
 from zhixing.explain.terminal_maps import draw_heat_map, draw_lattice, draw_tree
@@ -63,7 +64,7 @@ def _parts(lesson: Lesson, width: int, *, colour: bool) -> Iterator[RenderableTy
     topic = lesson.topic
     yield Text.assemble((topic.title, "bold"), (f"  {family_name(topic.family)} · {topic.name}", "dim"))
     yield Text("─" * width, "dim")
-    yield Text(tr(" ", "").join(topic.idea))
+    yield Prose(tr(" ", "").join(topic.idea))
     yield _heading(tr("Formula", "公式"))
     for latex in topic.formula:
         yield from _indented(Text(line, _FORMULA) for line in typeset(latex, width - _INDENT))
@@ -96,7 +97,7 @@ def _symbols(topic: Topic[Any]) -> RenderableType:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for latex, meaning in topic.symbols.items():
-        grid.add_row(Text(inline(latex), _FORMULA), meaning)
+        grid.add_row(Text(inline(latex), _FORMULA), Prose(meaning))
     return Padding(grid, (0, 0, 0, _INDENT))
 
 
@@ -126,13 +127,13 @@ def _inputs(lesson: Lesson) -> Iterator[RenderableType]:
     grid.add_column(overflow="fold", style="dim")
     for one in describe(lesson.topic.inputs, lesson.inputs):
         changed = one.value != one.default
-        grid.add_row(Text(one.name), Text(one.value, "bold" if changed else ""), one.meaning)
+        grid.add_row(Text(one.name), Text(one.value, "bold" if changed else ""), Prose(one.meaning))
     yield Padding(grid, (0, 0, 0, _INDENT))
 
 
 def _step(n: int, step: Step, width: int) -> Iterator[RenderableType]:
     yield Text("")
-    yield Text.assemble((f"{n}. ", _HEADING), step.says)
+    yield Prose.assemble((f"{n}. ", _HEADING), step.says)
     formula = [Text(line, _FORMULA) for line in _formula(step.formula, width)]
     if isinstance(step.value, np.ndarray):
         yield from _indented([*formula, *_tables(step, step.value, width)], 2 * _INDENT)
@@ -197,7 +198,7 @@ def _listed(heading: str, texts: Sequence[str]) -> Iterator[RenderableType]:
     grid.add_column(no_wrap=True)
     grid.add_column(overflow="fold")
     for text in texts:
-        grid.add_row("•", text)
+        grid.add_row("•", Prose(text))
     yield Padding(grid, (0, 0, 0, _INDENT))
 
 

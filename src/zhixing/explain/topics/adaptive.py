@@ -200,7 +200,7 @@ def _adam_example(inputs: AdamInputs) -> Iterator[Step]:
     yield Step(says, corrected, r"\hat{m},\ \hat{v}", ("m̂", "v̂"), columns)
     says = tr("so the first move is η, whatever the size of the gradient", "于是第一步的位移就是 η，与梯度大小无关")
     yield Step(says, place - start, r"-\eta \frac{\hat{m}}{\sqrt{\hat{v}}}", columns=("Δθ₁", "Δθ₂"))
-    wrong = -inputs.rate * mean / np.sqrt(square)
+    wrong = -inputs.rate * mean / (np.sqrt(square) + 1e-8)  # Adam's ε: where the valley is level, nothing moves
     says = tr("without the corrections it would have been", "若不修正，位移会是")
     yield Step(says, wrong, r"-\eta \frac{m}{\sqrt{v}}", columns=("Δθ₁", "Δθ₂"))
     yield from valley.journey(inputs, _adam(inputs))

@@ -63,7 +63,7 @@ def hidden_markov_model() -> Topic[HmmInputs]:
             ),
             tr(
                 "At most log S nats of the past bear on the future; a bigram, which keeps a word, has up to log V.",
-                "历史对未来的影响至多 log S 奈特；二元文法记住一个词，可达 log V 奈特。",
+                "历史对未来的影响至多 log S 奈特；二元模型记住一个词，可达 log V 奈特。",
             ),
         ),
         papers=(

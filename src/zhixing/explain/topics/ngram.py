@@ -102,7 +102,7 @@ def n_gram() -> Topic[NgramInputs]:
     return Topic(
         name="n-gram",
         family="ngram",
-        title=tr("N-gram models", "n 元语法模型"),
+        title=tr("N-gram models", "n 元模型"),
         idea=(
             tr("How probable is a word after the words before it?", "在前面的词之后，某个词有多大可能？"),
             tr(

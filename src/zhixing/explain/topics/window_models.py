@@ -68,7 +68,7 @@ def feed_forward_language_model() -> Topic[FeedForwardInputs]:
         idea=(
             tr(
                 "An n-gram model knows nothing of a context it has never counted; how can it learn from similar ones?",
-                "n 元文法对从未数到过的上文一无所知；怎样才能从相似的上文中学到东西？",
+                "n 元模型对从未数到过的上文一无所知；怎样才能从相似的上文中学到东西？",
             ),
             tr(
                 "Give every word a vector, lay the last few side by side, and let a network score the next word.",
@@ -86,7 +86,7 @@ def feed_forward_language_model() -> Topic[FeedForwardInputs]:
         ),
         symbols={
             "e_t": tr("embedding of word t, (E,)", "第 t 词的嵌入，(E,)"),
-            "m": tr("words seen, n - 1 of an n-gram", "所见词数，即 n 元文法的 n - 1"),
+            "m": tr("words seen, n - 1 of an n-gram", "所见词数，即 n 元模型的 n - 1"),
             "x_t": tr("the window, (m·E,); zeros before the text", "窗口，(m·E,)；文本之前以零计"),
             "H, d": tr("hidden layer (m·E, D) and its bias (D,)", "隐藏层 (m·E, D) 及其偏置 (D,)"),
             "U": tr("output weights, (D, V)", "输出权重，(D, V)"),
