@@ -21,7 +21,8 @@ Source = Annotated[
     Path,
     typer.Argument(
         help=tr(
-            "folder of word vectors, or a .vec, .txt or .bin file of them", "词向量文件夹，或 .vec、.txt、.bin 文件"
+            "folder of word vectors, or a .vec, .txt or .bin file of them; for similarity also that of a BERT",
+            "词向量文件夹，或 .vec、.txt、.bin 文件；similarity 也可用 BERT 文件夹",
         )
     ),
 ]
@@ -32,14 +33,17 @@ Number = Annotated[int, typer.Option("--n", min=1, help=tr("words to show", "显
 
 @app.command(
     help=tr(
-        "How alike two words are; or, with --file, how well the vectors rank the word pairs in it.",
-        "两个词有多相似；或用 --file 评估词向量对词对的排序。",
+        "How alike two words are, or a sentence and others; or, with --file, how well the vectors rank its pairs.",
+        "两个词、或一句与其他句有多相似；或用 --file 评估向量对其中各对的排序。",
     )
 )
 def similarity(source: Source, words: Words = None, file: File = None, as_json: JsonFlag = False) -> None:
     """Print a cosine, or a rank correlation."""
-    from zhixing.applications import vectors
+    from zhixing.applications import sentences, vectors
 
+    if sentences.holds_encoder(source):
+        _similar_sentences(source, words, file, as_json)
+        return
     given = _checked(words, file, 2)
     model = vectors.open_vectors(source)
     if file is None:
@@ -104,13 +108,34 @@ def fill_mask(
     emit(as_json, {"text": text, "masks": masks}, "\n".join(lines))
 
 
-def _checked(words: list[str] | None, file: Path | None, number: int) -> list[str]:
-    """Return the words; none where a file is given instead."""
+def _similar_sentences(source: Path, texts: list[str] | None, file: Path | None, as_json: bool) -> None:
+    """Print the cosines of the first text with the others, the nearest first; or a rank correlation."""
+    from zhixing.applications import sentences
+    from zhixing.models.sentence_embedding import open_sentence_encoder
+
+    given = _checked(texts, file, 2, more=True)
+    encoder = open_sentence_encoder(source)
+    if file is not None:
+        result = sentences.similarity_of_file(encoder, file)
+        emit(as_json, result.as_dict(), _pairs_text(result.spearman, result.interval, result.covered, result.total))
+        return
+    found = sentences.nearest(encoder, given[0], given[1:])
+    payload: dict[str, Any] = {"text": given[0], "similar": [{"text": t, "similarity": c} for t, c in found]}
+    if len(found) == 1:
+        payload |= {"words": given, "similarity": found[0][1]}
+    emit(as_json, payload, f"{found[0][1]:.4f}" if len(found) == 1 else _table(found))
+
+
+def _checked(words: list[str] | None, file: Path | None, number: int, more: bool = False) -> list[str]:
+    """Return the words, ``number`` of them (or ``more``); none where a file is given instead."""
     from zhixing.errors import ConfigError
 
-    if (file is None) == (not words) or (words and len(words) != number):
+    fits = not words or len(words) == number or (more and len(words) > number)
+    if (file is None) == (not words) or not fits:
         raise ConfigError(
-            tr(f"give either {number} words, or --file", f"请给出 {number} 个词，或给出 --file（二者取一）")
+            tr("give either two texts or more, or --file", "请给出两段或更多文本，或给出 --file（二者取一）")
+            if more
+            else tr(f"give either {number} words, or --file", f"请给出 {number} 个词，或给出 --file（二者取一）")
         )
     return words or []
 

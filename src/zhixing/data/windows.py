@@ -56,8 +56,8 @@ class TokenWindows:
             )
         self.shards = shards
         self.context_length = context_length
-        self._seed = seed
-        self._shuffle = shuffle
+        self.seed = seed
+        self.shuffle = shuffle
         self.isolate_documents = isolate_documents
 
     @property
@@ -86,18 +86,21 @@ class TokenWindows:
 
         An n-gram counted on these has seen exactly what a model has that was trained on them.
         """
-        for window in self._order(start, stop):
+        for window in global_order(start, stop, self.windows_per_epoch, self.seed, self.shuffle):
             first = int(window) * self.context_length
             yield self.shards.tokens(first, min(first + self.context_length + 1, self.shards.token_count))
 
-    def _order(self, start: int, stop: int) -> Iterator[int]:
-        """Yield the windows' numbers, a bounded stretch of one epoch at a time."""
-        size = self.windows_per_epoch
-        while start < stop:
-            epoch, place = divmod(start, size)
-            places = np.arange(place, min(size, place + stop - start, place + 65_536), dtype=np.int64)
-            yield from permute(places, size, self._seed, epoch) if self._shuffle else places
-            start += len(places)
+
+def global_order(start: int, stop: int, size: int, seed: int, shuffle: bool = True) -> Iterator[int]:
+    """Yield which of ``size`` things stand at positions ``start`` to ``stop - 1``, a bounded stretch at a time.
+
+    Every epoch of ``size`` positions holds each once, in an order of its own if ``shuffle``.
+    """
+    while start < stop:
+        epoch, place = divmod(start, size)
+        places = np.arange(place, min(size, place + stop - start, place + 65_536), dtype=np.int64)
+        yield from permute(places, size, seed, epoch) if shuffle else places
+        start += len(places)
 
 
 def _isolation(inputs: Ids, sizes: Ids, separator_id: int) -> tuple[NDArray[np.int32] | None, Ids | None]:

@@ -135,9 +135,13 @@ def judge_pairs(model: WordVectors, pairs: list[tuple[str, str, float]]) -> Pair
     spell = speller(model)
     known = [(spell(a), spell(b), score) for a, b, score in pairs]
     found = [(model.similarity(a, b), score) for a, b, score in known if a is not None and b is not None]
-    cosines, scores = np.array([c for c, _ in found]), np.array([s for _, s in found])
-    rho = _correlation(_ranks(cosines), _ranks(scores)) if len(found) > 1 else None
-    return PairsResult(rho, _interval(rho, len(found)), len(found), len(pairs))
+    return judge_cosines(np.array([c for c, _ in found]), np.array([s for _, s in found]), len(pairs))
+
+
+def judge_cosines(cosines: NDArray[np.float64], scores: NDArray[np.float64], total: int) -> PairsResult:
+    """Return how (N,) cosines rank pairs, beside the (N,) scores; ``total``: pairs of the file."""
+    rho = _correlation(_ranks(cosines), _ranks(scores)) if len(cosines) > 1 else None
+    return PairsResult(rho, _interval(rho, len(cosines)), len(cosines), total)
 
 
 def judge_analogies(model: WordVectors, sections: dict[str, list[tuple[str, str, str, str]]]) -> AnalogyResult:

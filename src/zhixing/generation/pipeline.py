@@ -1,6 +1,6 @@
 """``zhixing.pipeline("text-generation", model=…)``: one line from a model folder to text.
 
-``"fill-mask"`` is the other task, in ``generation.fill_mask``.
+Other tasks: ``"fill-mask"`` in ``generation.fill_mask``; ``"sentence-embedding"`` in ``models.sentence_embedding``.
 
 Arguments and results have the names and shapes of transformers' pipeline of the same task. What differs:
 every text is read after the separator, a prompt that is too long is an error instead of being cut, and an
@@ -96,7 +96,7 @@ def pipeline(task: str, model: Any, tokenizer: Tokenizer | None = None) -> Any:
     """Return a callable for a task.
 
     Args:
-        task: ``"text-generation"`` or ``"fill-mask"``.
+        task: ``"text-generation"``, ``"fill-mask"`` or ``"sentence-embedding"``.
         model: a model folder's path, what ``zhixing.load`` returned, or a ``LanguageModel``.
         tokenizer: needed only with a bare ``LanguageModel``.
 
@@ -148,9 +148,17 @@ def _fill_mask(model: Any, tokenizer: Tokenizer | None) -> Any:
     return FillMaskPipeline(model, tokenizer)
 
 
+def _sentence_embedding(model: Any, tokenizer: Tokenizer | None) -> Any:
+    # Imported here: only this task needs torch before a model is opened.
+    from zhixing.models.sentence_embedding import open_sentence_encoder
+
+    return open_sentence_encoder(model, tokenizer)
+
+
 _TASKS: dict[str, Callable[[Any, Tokenizer | None], Any]] = {
     "text-generation": _text_generation,
     "fill-mask": _fill_mask,
+    "sentence-embedding": _sentence_embedding,
 }
 
 

@@ -46,6 +46,11 @@ class EncoderModel:
         return int(self._encoder.settings.context_length)
 
     @property
+    def width(self) -> int:
+        """``D``, the width of a hidden state."""
+        return int(self._encoder.settings.width)
+
+    @property
     def has_head(self) -> bool:
         """Whether it can say what stands at masked places."""
         return self._encoder.head is not None
@@ -80,8 +85,10 @@ class EncoderModel:
         if not self.has_head:
             raise InputError(
                 tr(
-                    f"this {self.family} model has no masked-LM head: it gives hidden states only",
-                    f"该 {self.family} 模型没有掩码语言模型输出头：只能给出隐状态",
+                    f"this {self.family} model has no masked-LM head: it gives hidden states only; use "
+                    "zhixing run similarity, or zhixing.pipeline('sentence-embedding', model=…)",
+                    f"该 {self.family} 模型没有掩码语言模型输出头：只能给出隐状态；"
+                    "请用 zhixing run similarity，或 zhixing.pipeline('sentence-embedding', model=…)",
                 )
             )
         with torch.inference_mode():
@@ -112,9 +119,10 @@ class EncoderModel:
         raise InputError(
             tr(
                 f"a {self.family} model fills masked places and has no next token, so it neither writes text nor has "
-                "bits per byte; use zhixing.pipeline('fill-mask', model=…), or zhixing evaluate on it alone",
+                "bits per byte; use zhixing.pipeline('fill-mask' or 'sentence-embedding', model=…), or zhixing "
+                "evaluate on it alone",
                 f"{self.family} 模型只填补掩码，没有下一个词元，因而不能续写，也没有每字节比特数；"
-                "请用 zhixing.pipeline('fill-mask', model=…)，或单独用 zhixing evaluate 评估它",
+                "请用 zhixing.pipeline('fill-mask' 或 'sentence-embedding', model=…)，或单独用 zhixing evaluate 评估它",
             )
         )
 

@@ -24,6 +24,7 @@ from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramModel, NgramSettings
 from zhixing.models.save import companion_files, hmm_files, mixture_files, ngram_files
 from zhixing.models.word_vectors import WordVectorSettings
+from zhixing.pretraining.objectives import resolve
 from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
@@ -227,6 +228,9 @@ def _report(neural: NeuralRun) -> None:
 
 def _commands(neural: NeuralRun) -> dict[str, str]:
     """Return what to do next with the model."""
+    if _learns_sentences(neural.recipe):
+        first, second = tr("one sentence", "一个句子"), tr("another", "另一个")
+        return {"similarity": f"zhixing run similarity {neural.folder} '{first}' '{second}'"}
     if neural.settings.family in ENCODERS:
         shards = neural.ids.prepared.validation.folder.parent
         return {"evaluate": f"zhixing evaluate {neural.folder} --data {shards}"}
@@ -236,13 +240,20 @@ def _commands(neural: NeuralRun) -> dict[str, str]:
 def _samples(neural: NeuralRun) -> list[Sample]:
     """Return what the model writes or fills in, for the report."""
     from zhixing.models.encoder import EncoderModel
-    from zhixing.models.neural import NeuralLanguageModel
-    from zhixing.pretraining.samples import draw_fillings, draw_samples
+    from zhixing.models.encoder_decoder import as_language_model
+    from zhixing.pretraining.samples import SENTENCES, draw_fillings, draw_neighbours, draw_samples
 
     recipe, ids = neural.recipe, neural.ids
+    if _learns_sentences(recipe):
+        return draw_neighbours(recipe.name, *neural.sentences(SENTENCES))
     if neural.settings.family in ENCODERS:
         return draw_fillings(recipe.name, EncoderModel(neural.decoder), ids, recipe.seed)
-    return draw_samples(recipe.name, NeuralLanguageModel(neural.decoder), ids, recipe.seed)
+    return draw_samples(recipe.name, as_language_model(neural.decoder), ids, recipe.seed)
+
+
+def _learns_sentences(recipe: Recipe) -> bool:
+    """Say whether the model is one of sentences, not of the tokens in them."""
+    return resolve(recipe.objective, recipe.model.family).kind == "contrastive"
 
 
 def _metrics(folder: Path) -> list[dict[str, Any]]:
@@ -350,5 +361,7 @@ def _facts(recipe: Recipe, ids: Ids, family: str) -> dict[str, Any]:
 
 def _publish(recipe: Recipe, folder: Path, files: Mapping[str, Content], facts: Mapping[str, Any]) -> None:
     task = "fill-mask" if recipe.model.family in ENCODERS else "text-generation"
+    if not isinstance(recipe.model, COUNTED) and _learns_sentences(recipe):
+        task = "sentence-similarity"
     card = model_card(recipe.name, facts=facts, pipeline_tag=task)
     publish_into(folder, {**files, RECIPE: to_yaml(recipe), "README.md": card}, facts=facts)

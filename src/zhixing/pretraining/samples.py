@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from zhixing.generation.generate import generate
 from zhixing.generation.settings import GenerationSettings
 from zhixing.models.encoder import EncoderModel, mask_id, mask_token, wrap
 from zhixing.models.protocol import LanguageModel
+from zhixing.models.sentence_embedding import SentenceEncoder
 from zhixing.pretraining.prepare import Ids
 from zhixing.training.report import Sample
 
 PROMPTS, PROMPT_TOKENS, NEW_TOKENS = 2, 24, 120
+SENTENCES, SHOWN = 200, 4
+"""Held-out sentences among which a sentence encoder looks, and for how many of them the report shows the nearest."""
 HIDDEN = 4
 """Tokens of a prompt that a masked model has to fill in."""
 
@@ -45,3 +50,17 @@ def draw_fillings(name: str, model: EncoderModel, ids: Ids, seed: int) -> list[S
         pieces = [mask if place in places else tokenizer.decode([int(token)]) for place, token in enumerate(whole)]
         samples.append(Sample(name, "".join(pieces), tokenizer.decode(int(token) for token in filled)))
     return samples
+
+
+def draw_neighbours(name: str, encoder: SentenceEncoder, sentences: Sequence[str]) -> list[Sample]:
+    """Return some sentences, and which of the others an encoder of sentences finds nearest."""
+    shown = min(SHOWN, len(sentences))
+    if len(sentences) < 2:
+        return []
+    cosines = encoder.similarity(sentences[:shown], sentences)
+    cosines[np.arange(shown), np.arange(shown)] = -np.inf
+    nearest = cosines.argmax(axis=1)
+    return [
+        Sample(name, sentences[row], f" → {sentences[other]} ({cosines[row, other]:.2f})")
+        for row, other in enumerate(nearest)
+    ]

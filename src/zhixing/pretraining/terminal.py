@@ -67,7 +67,7 @@ def _part(part: ShownPart, shown: Preview, places: slice | None, attention: bool
     chosen = range(len(part.ids))[places] if places is not None else range(len(part.ids))
     asked = int((part.weights > 0).sum())
     lines: list[RenderableType] = [Text(_title(part, asked, shown.tokenizer.separator_id), style="underline")]
-    if legend := _legend(part, asked):
+    if legend := _legend(part, asked, shown.objective):
         lines.append(Text(legend, style="italic"))
     lines += [_tokens(part, chosen, shown.tokenizer), Text(seen_in_words(part, shown.reach))]
     if attention or first:
@@ -97,7 +97,12 @@ def asks_next(part: ShownPart) -> bool:
     return len(inner) > 0 and bool((part.targets[inner] == part.ids[inner + 1]).all())
 
 
-def _legend(part: ShownPart, asked: int) -> str:
+def _legend(part: ShownPart, asked: int, objective: str) -> str:
+    if objective == "contrastive":
+        return tr(
+            "the whole is read twice under dropout, to be found again among the rows of the batch",
+            "整句在 dropout 下读两遍，要在批次各行中认出自己",
+        )
     if not asked:
         return ""
     if asks_next(part):
