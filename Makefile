@@ -5,13 +5,17 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 MINUTES ?= 5
 
-.PHONY: quickstart test setup check bench docs schema
+.PHONY: quickstart test test-exchange setup check bench docs schema
 
 quickstart: $(READY)  ## the main job on the Python standard library's own text
 	$(BIN)/zhixing quickstart --minutes $(MINUTES)
 
 test: $(READY)  ## the whole suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-exchange: $(READY)  ## exports computed by llama.cpp (built for minutes), ONNX Runtime, KenLM and gensim
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,exchange-tests]'
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'exchange or not exchange' tests/exchange
 
 setup: $(READY)  ## the environment with everything the tests need
 

@@ -30,6 +30,8 @@ VERBS = {
     "chat": ("talk with a model in the terminal", "在终端中与模型对话"),
     "run": ("do a task with a trained model", "用训练好的模型完成任务"),
     "serve": ("serve models over an OpenAI-compatible API", "以兼容 OpenAI 的接口提供模型服务"),
+    "import": ("make a model folder of another program's model", "把其他程序的模型变成模型文件夹"),
+    "export": ("write a model for another program, checked there", "把模型写成其他程序的格式并核对"),
     "explain": ("explain an idea of the field: formula, worked example, code", "讲解一个概念：公式、算例与代码"),
     "verify": ("check that the practice computes what the theory says", "验证实践与理论一致"),
 }

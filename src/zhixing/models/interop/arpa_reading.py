@@ -113,7 +113,8 @@ def _header(lines: _Lines) -> tuple[list[int], str]:
     while (line := lines.next()) != "\\data\\":
         if lines.number > 1000:
             raise lines.wrong("\\data\\ is missing: no ARPA file", "缺少 \\data\\：不是 ARPA 文件")
-    size, counts = lines.path.stat().st_size, []
+    size = lines.path.stat().st_size
+    counts: list[int] = []
     while match := _COUNT.fullmatch(line := lines.next()):
         order, count = int(match[1]), int(match[2])
         if order != len(counts) + 1 or order > _MOST_ORDERS:
