@@ -4,9 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from zhixing.config import load_settings
 from zhixing.data.windows import Batch
 from zhixing.errors import ConfigError
 from zhixing.models.t5 import T5, T5Settings
+from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.span_corruption import (
     GapsWithLoss,
     SpanLM,
@@ -108,8 +110,13 @@ def test_what_is_shown_is_what_the_network_gets():
 
 
 def test_too_few_sentinels_are_refused():
-    with pytest.raises(ConfigError, match="needs 3 sentinels"):
+    with pytest.raises(ConfigError, match=r"has 1 sentinels.* 3 are needed"):
         SpanWindows(Windows(), SpanSettings(sentinels=2), ByteTokenizer(extra_tokens=["<extra_id_0>"]), 0)
+
+
+def test_a_recipe_with_too_few_sentinels_is_refused_before_anything_is_read():
+    with pytest.raises(ConfigError, match="a window of 128 tokens needs 7"):
+        load_settings(Recipe, "recipes/tiny-t5.yaml", ["model.context_length=128"])
 
 
 def test_loss_and_accuracy_are_those_of_the_rows_alone():

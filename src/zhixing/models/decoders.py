@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
-from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent, transformer, xlnet
+from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent, t5, transformer, xlnet
 from zhixing.models.interop import bert as bert_exchange
 from zhixing.models.interop import convolutional as convolutional_exchange
 from zhixing.models.interop import feedforward as feedforward_exchange
 from zhixing.models.interop import gpt2 as gpt2_exchange
 from zhixing.models.interop import llama as llama_exchange
 from zhixing.models.interop import recurrent as recurrent_exchange
+from zhixing.models.interop import t5 as t5_exchange
 from zhixing.models.interop import transformer as transformer_exchange
 from zhixing.models.interop import xlnet as xlnet_exchange
 from zhixing.models.interop.names import Rule, to_ours, to_theirs
@@ -34,6 +35,7 @@ DecoderSettings = (
     | bert.BertSettings
     | xlnet.XLNetSettings
     | transformer.TransformerSettings
+    | t5.T5Settings
 )
 Decoder = (
     gpt2.GPT2
@@ -44,6 +46,7 @@ Decoder = (
     | bert.Bert
     | xlnet.XLNet
     | transformer.Transformer
+    | t5.T5
 )
 
 
@@ -72,6 +75,7 @@ FAMILIES: dict[str, tuple[Callable[[Any], Decoder], Exchange]] = {
     "bert": (bert.Bert, bert_exchange),
     "xlnet": (xlnet.XLNet, xlnet_exchange),
     "transformer": (transformer.Transformer, transformer_exchange),
+    "t5": (t5.T5, t5_exchange),
 }
 """Family → the class of its module, and its exchange with the Hugging Face layout."""
 

@@ -24,6 +24,7 @@ NEURAL = {
     "roberta": "bert",
     "xlnet": "xlnet",
     "marian": "transformer",
+    "t5": "t5",
 }
 """``model_type`` in a ``config.json`` → our family."""
 ENCODERS = ("bert",)

@@ -12,6 +12,7 @@ project; queries, keys and values of one text are one matrix product; a head of 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -73,7 +74,9 @@ class T5Settings(Settings):
     @model_validator(mode="before")
     @classmethod
     def _from_preset(cls, data: Any) -> Any:
-        return expand(data, lambda: PRESETS)
+        data = expand(data, lambda: PRESETS)
+        gaps = data.get("gap_ids") if isinstance(data, Mapping) else None
+        return {**data, "gap_ids": tuple(gaps)} if isinstance(gaps, list) else data
 
     @model_validator(mode="after")
     def _parts_fit(self) -> T5Settings:

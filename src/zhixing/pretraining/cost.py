@@ -8,10 +8,12 @@ from zhixing.models.encoder_decoder import source_and_target_length
 from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
+from zhixing.models.t5 import T5Settings
 from zhixing.models.transformer import TransformerSettings
 from zhixing.models.xlnet import XLNetSettings
 from zhixing.pretraining.masked import MaskedSettings
 from zhixing.pretraining.permutation import PermutationSettings
+from zhixing.pretraining.span_corruption import SpanSettings
 
 MASKED_SHARE = MaskedSettings().share
 """Of the tokens of a window, those that pass through a masked model's output head, as published."""
@@ -33,6 +35,8 @@ def flops_per_token(settings: DecoderSettings) -> float:
         return _two_streams(shape)
     if isinstance(shape, TransformerSettings):
         return _source_and_target(shape)
+    if isinstance(shape, T5Settings):
+        return _gaps(shape)
     return 6.0 * products + 12.0 * _keys_seen(shape) * _attention_width(shape)
 
 
@@ -61,6 +65,22 @@ def _source_and_target(shape: TransformerSettings) -> float:
     return 6.0 * (seen + target * (shape.vocab_size or 0) * width) / (source + target)
 
 
+def _gaps(shape: T5Settings) -> float:
+    """Return the cost of a window with gaps as published, its source in the encoder and its target in the decoder, over
+    the tokens of its text.
+    """
+    dropped, spans = SpanSettings().counts(shape.context_length)
+    source, target = shape.context_length - dropped + spans, dropped + spans + 1
+    inner = shape.heads * shape.per_head
+    attention = 4 * shape.width * inner
+    feed_forward = (3 if shape.feed_forward == "gated-gelu" else 2) * shape.width * shape.inner
+    reading = source * (attention + feed_forward + 2 * source * inner)
+    looking = (source + target) * attention / 2 + 2 * target * source * inner
+    writing = target * (attention + feed_forward + target * inner) + looking
+    head = target * (shape.vocab_size or 0) * shape.width
+    return 6.0 * (shape.layers * reading + shape.writing_layers * writing + head) / shape.context_length
+
+
 def _looked_up(shape: DecoderSettings) -> int:
     """Return the weights that a token looks up and that no product reads: tables that are not the head too."""
     if isinstance(shape, BertSettings):
@@ -71,7 +91,7 @@ def _looked_up(shape: DecoderSettings) -> int:
         return shape.context_length * shape.width
     if isinstance(shape, FeedForwardSettings):
         return (shape.vocab_size or 0) * shape.embedding_width
-    if isinstance(shape, XLNetSettings | TransformerSettings):
+    if isinstance(shape, XLNetSettings | TransformerSettings | T5Settings):
         return 0
     return 0 if shape.tied else (shape.vocab_size or 0) * shape.width
 

@@ -33,7 +33,7 @@ from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.save import companion_files, neural_files
 from zhixing.models.sentence_embedding import SentenceEncoder, pooling_files, tokenizer_files
 from zhixing.pretraining.cost import flops_per_token
-from zhixing.pretraining.objectives import Questions, choose
+from zhixing.pretraining.objectives import Questions, choose, fitted
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.warm_start import count_pairs, warm_start
@@ -63,7 +63,7 @@ class NeuralRun:
     ) -> None:
         self.recipe, self.folder, self.ids, self.machine = recipe, folder, ids, machine
         self._check_validation()
-        self.settings = sized(recipe, ids.tokenizer.vocab_size)
+        self.settings = fitted(sized(recipe, ids.tokenizer.vocab_size), recipe.objective, ids.tokenizer)
         torch.manual_seed(recipe.seed)
         self.decoder = build_decoder(self.settings).to(machine.device)
         self.state = Progress()
@@ -308,7 +308,7 @@ class NeuralRun:
 def _shape(settings: DecoderSettings) -> dict[str, Any]:
     """Return what decides the weights' shapes and meaning, with what the settings leave open filled in."""
     whole = from_config(settings.family, to_config(settings, separator_id=0))
-    return whole.model_dump(exclude={"dropout"})
+    return whole.model_dump(exclude={"dropout", "target_length", "gap_ids"})
 
 
 def accepted_changes(saved: Mapping[str, Any], now: Mapping[str, Any], allow_changes: bool) -> str:

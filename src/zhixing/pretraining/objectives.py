@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal, Protocol, TypeVar
 
 from pydantic import Field
 from torch import nn
@@ -41,9 +41,12 @@ from zhixing.pretraining.sequence_to_sequence import (
     SequenceToSequenceSettings,
 )
 from zhixing.pretraining.shown import ShownPart
+from zhixing.pretraining.span_corruption import GapsWithLoss, SpanBatch, SpanLM, SpanSettings, SpanWindows, sentinel_ids
 from zhixing.tokenizers.protocol import Tokenizer
 from zhixing.tokenizers.specials import MASK
 from zhixing.training.objective import BatchSource, Objective
+
+SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 class AutoSettings(Settings):
@@ -64,6 +67,7 @@ ObjectiveSettings = Annotated[
     | MaskedSettings
     | PermutationSettings
     | SequenceToSequenceSettings
+    | SpanSettings
     | ContrastiveSettings,
     Field(discriminator="kind"),
 ]
@@ -71,6 +75,7 @@ FITTING: dict[str, tuple[str, ...]] = {
     "bert": ("masked", "contrastive"),
     "xlnet": ("permutation", "causal"),
     "transformer": ("sequence_to_sequence",),
+    "t5": ("span_corruption", "sequence_to_sequence"),
 }
 """Family → the objectives it can learn by, its own first; a family that is not named learns causally."""
 EXTRA_TOKENS: dict[str, tuple[str, ...]] = {"masked": (MASK,), "contrastive": (MASK,)}
@@ -127,7 +132,10 @@ def resolve(settings: ObjectiveSettings, family: str) -> ObjectiveSettings:
 
 def extra_tokens(settings: ObjectiveSettings, family: str) -> tuple[str, ...]:
     """Return the special tokens that the objective needs beyond the usual."""
-    return EXTRA_TOKENS.get(resolve(settings, family).kind, ())
+    resolved = resolve(settings, family)
+    if family == "t5":  # whatever it learns by: one that has filled gaps may go on to learn something else
+        return (resolved if isinstance(resolved, SpanSettings) else SpanSettings()).tokens
+    return EXTRA_TOKENS.get(resolved.kind, ())
 
 
 def choose(settings: ObjectiveSettings, model: Settings, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
@@ -135,6 +143,8 @@ def choose(settings: ObjectiveSettings, model: Settings, tokenizer: Tokenizer, d
     resolved = resolve(settings, str(getattr(model, "family", None)))
     if isinstance(resolved, SequenceToSequenceSettings):
         return sequence_to_sequence(resolved, model, tokenizer, device, seed)
+    if isinstance(resolved, SpanSettings):
+        return span_corruption(resolved, model, tokenizer, device, seed)
     if isinstance(resolved, ContrastiveSettings):
         return contrastive(resolved, model, tokenizer, device)
     if isinstance(resolved, MaskedSettings):
@@ -206,11 +216,36 @@ def contrastive(settings: ContrastiveSettings, model: Settings, tokenizer: Token
     )
 
 
+def span_corruption(
+    settings: SpanSettings, model: Settings, tokenizer: Tokenizer, device: str, seed: int
+) -> Pretraining:
+    """Dropped spans from what is left."""
+
+    def tokens(batch: SpanBatch) -> float:
+        return float(batch.tokens)
+
+    return Pretraining(
+        SpanLM(device),
+        GapsWithLoss,
+        lambda windows: SpanWindows(windows, settings, tokenizer, seed, getattr(model, "start_id", None)),
+        tokens,
+    )
+
+
+def fitted(model: SettingsT, objective: ObjectiveSettings, tokenizer: Tokenizer) -> SettingsT:
+    """Return a model's settings with what its objective decides: one that fills gaps knows its sentinels."""
+    resolved = resolve(objective, str(getattr(model, "family", None)))
+    if not isinstance(resolved, SpanSettings):
+        return model
+    return model.replace(gap_ids=tuple(sentinel_ids(tokenizer, resolved.sentinels).tolist()))
+
+
 OWN: dict[str, Callable[[], ObjectiveSettings]] = {
     "causal": CausalSettings,
     "masked": MaskedSettings,
     "contrastive": ContrastiveSettings,
     "permutation": PermutationSettings,
     "sequence_to_sequence": SequenceToSequenceSettings,
+    "span_corruption": SpanSettings,
 }
 """Objective → its settings as published."""

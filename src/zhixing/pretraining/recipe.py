@@ -19,11 +19,13 @@ from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
 from zhixing.models.recurrent import RecurrentSettings
+from zhixing.models.t5 import T5Settings
 from zhixing.models.transformer import TransformerSettings
 from zhixing.models.word_vectors import WordVectorSettings
 from zhixing.models.xlnet import XLNetSettings
 from zhixing.pretraining.induction import plan_copying
 from zhixing.pretraining.objectives import AutoSettings, ObjectiveSettings, resolve
+from zhixing.pretraining.span_corruption import SpanSettings
 from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
 from zhixing.training.settings import TrainingSettings
@@ -37,6 +39,7 @@ ModelSettings = Annotated[
     | BertSettings
     | XLNetSettings
     | TransformerSettings
+    | T5Settings
     | NgramSettings
     | HmmSettings
     | MixtureSettings
@@ -79,6 +82,8 @@ class Recipe(Settings):
                     "model.attention = uni 看不到右侧，次序对它没有意义；请设 objective.kind: causal",
                 )
             )
+        if isinstance(objective, SpanSettings) and isinstance(self.model, T5Settings):
+            objective.check_sentinels(self.model.context_length)
         return self
 
     @model_validator(mode="after")

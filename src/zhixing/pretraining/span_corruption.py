@@ -51,6 +51,23 @@ class SpanSettings(Settings):
         spans = max(round(dropped / self.span), 1)
         return dropped, min(spans, dropped, length - dropped)
 
+    def check_sentinels(self, length: int) -> None:
+        """Refuse fewer sentinels than a window of ``length`` tokens needs, one more than spans.
+
+        Raises:
+            ValueError: there are too few.
+        """
+        needed = self.counts(length)[1] + 1
+        if self.sentinels < needed:
+            raise ValueError(
+                tr(
+                    f"objective.sentinels = {self.sentinels}: a window of {length} tokens needs {needed}; raise it or "
+                    "objective.span, or lower objective.share or model.context_length",
+                    f"objective.sentinels = {self.sentinels}：{length} 个词元的窗口需要 {needed} 个；请提高它或 "
+                    "objective.span，或降低 objective.share 或 model.context_length",
+                )
+            )
+
 
 @dataclass(frozen=True)
 class SpanBatch:
@@ -152,10 +169,10 @@ def sentinel_ids(tokenizer: Tokenizer, needed: int) -> Ids:
     if len(present) < needed:
         raise ConfigError(
             tr(
-                f"span corruption of this window needs {needed} sentinels, the tokenizer has {len(present)}; raise "
-                "objective.sentinels or objective.span, or lower objective.share or model.context_length",
-                f"该窗口的片段还原需要 {needed} 个哨兵词元，分词器只有 {len(present)} 个；请提高 objective.sentinels "
-                "或 objective.span，或降低 objective.share 或 model.context_length",
+                f"the tokenizer has {len(present)} sentinels (<extra_id_0>, …), {needed} are needed; train one with "
+                "the recipe, or lower objective.sentinels",
+                f"分词器只有 {len(present)} 个哨兵词元（<extra_id_0>、…），需要 {needed} 个；请用配方训练分词器，"
+                "或降低 objective.sentinels",
             )
         )
     return np.array(present, np.int64)

@@ -113,7 +113,6 @@ def from_config(config: Mapping[str, Any]) -> T5Settings:
     divides = config.get("tie_word_embeddings") is not False if divides is None else divides
     layers, width = read.integer("num_layers", 6), read.integer("d_model", 512)
     writing, start = read.optional_integer("num_decoder_layers"), read.integer("decoder_start_token_id", 0)
-    gaps = config.get("gap_token_ids", ())
     return read.build(
         T5Settings,
         vocab_size=read.integer("vocab_size", 32128),
@@ -132,5 +131,5 @@ def from_config(config: Mapping[str, Any]) -> T5Settings:
         norm_epsilon=read.number("layer_norm_epsilon", 1e-6),
         start_id=None if start == config.get("bos_token_id") else start,
         target_length=read.optional_integer("target_length"),
-        gap_ids=tuple(gaps) if isinstance(gaps, list) else gaps,
+        gap_ids=config.get("gap_token_ids", []),
     )
