@@ -17,6 +17,9 @@ from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.recurrent import RecurrentSettings
 from zhixing.models.save import companion_files, neural_files
+from zhixing.models.t5 import T5Settings
+from zhixing.models.transformer import TransformerSettings
+from zhixing.models.xlnet import XLNetSettings
 from zhixing.tokenizers.specials import MASK
 from zhixing.tokenizers.train import TokenizerSettings, train_tokenizer
 
@@ -31,6 +34,13 @@ MODELS = {
     "bert": BertSettings(**SHAPE),
     "bert-bare": BertSettings(**SHAPE, head=False, pooler=True),
     "roberta": BertSettings(**SHAPE, variant="roberta", padding_id=1, segments=1),
+    "llama-bias": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, attention_bias="all"),
+    "mistral": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, head_width=10, key_value_heads=2),
+    "mistral-window": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, attention_window=5),
+    "qwen2": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, attention_bias="query_key_value"),
+    "t5": T5Settings(**SHAPE, inner_width=48),
+    "marian": TransformerSettings(**SHAPE),
+    "xlnet": XLNetSettings(**SHAPE),
     "recurrent": RecurrentSettings(context_length=48, layers=1, width=16, cell="gru"),
 }
 

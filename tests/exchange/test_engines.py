@@ -1,4 +1,4 @@
-"""Exports computed by the programs they are for: llama.cpp, and ONNX Runtime on every family. ``make test-exchange``."""
+"""Exports computed by the programs they are for: llama.cpp, and ONNX Runtime on every family (make test-exchange)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ def test_llama_cpp(name, precision, make, options, tmp_path) -> None:
     print(name, precision, measures["logit_difference"].value, measures["largest_logit"].value)
 
 
-@pytest.mark.parametrize("tokens", [TokenizerSettings(kind="byte"), TokenizerSettings(vocab_size=300, pattern="llama3")])
+@pytest.mark.parametrize(
+    "tokens", [TokenizerSettings(kind="byte"), TokenizerSettings(vocab_size=300, pattern="llama3")]
+)
 def test_tokenizers_in_llama_cpp(tokens, make, options, tmp_path) -> None:
     pytest.importorskip("llama_cpp")
     found = export_model(make("llama", train_tokenizer(tokens, [TEXT])), "gguf", tmp_path / "out", options)

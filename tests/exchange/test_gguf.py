@@ -26,7 +26,7 @@ def without_engine(monkeypatch):
     monkeypatch.setitem(sys.modules, "llama_cpp", None)
 
 
-@pytest.mark.parametrize("name", ["gpt2", "gpt2-inner", "llama", "llama-tied", "qwen3"])
+@pytest.mark.parametrize("name", ["gpt2", "gpt2-inner", "llama", "llama-tied", "llama-bias", "qwen2", "qwen3"])
 @pytest.mark.parametrize("precision", ["f32", "f16"])
 def test_every_tensor_comes_back(name, precision, make, options, tmp_path, without_engine) -> None:
     source = make(name)
@@ -38,14 +38,15 @@ def test_every_tensor_comes_back(name, precision, make, options, tmp_path, witho
     tensors = {tensor.name: tensor for tensor in reader.tensors}
     embedding = ours["token_embedding.weight"].numpy().astype(np.float16 if precision == "f16" else np.float32)
     assert np.array_equal(tensors["token_embd.weight"].data, embedding)
-    assert ("output.weight" in tensors) == (name in ("llama", "qwen3"))
+    assert ("output.weight" in tensors) == (name in ("llama", "llama-bias", "qwen2", "qwen3"))
     packed = ours["blocks.1.attention.query_key_value.weight"].numpy()
     if name.startswith("gpt2"):
         assert np.array_equal(tensors["blk.1.attn_qkv.weight"].data, packed.astype(embedding.dtype))
         assert tensors["position_embd.weight"].data.dtype == np.float32
     else:
-        query = packed[:32] if name == "qwen3" else beside(packed[:32], 4)
+        query = packed[:32] if name.startswith("qwen") else beside(packed[:32], 4)
         assert np.array_equal(tensors["blk.1.attn_q.weight"].data, query.astype(embedding.dtype))
+        assert ("blk.1.attn_q.bias" in tensors) == (name in ("llama-bias", "qwen2"))
         gate = ours["blocks.0.feed_forward.gate_up.weight"].numpy()[:48]
         assert np.array_equal(tensors["blk.0.ffn_gate.weight"].data, gate.astype(embedding.dtype))
     assert all(tensor.data.dtype == np.float32 for tensor in reader.tensors if tensor.data.ndim == 1)
@@ -77,6 +78,8 @@ def test_what_llama_cpp_does_not_know_is_refused(make, options) -> None:
     for name in ("recurrent", "bert"):
         with pytest.raises(InputError, match="can be written as GGUF"):
             export_model(make(name), "gguf", options=options)
+    with pytest.raises(InputError, match="sliding_window = 5"):
+        export_model(make("mistral-window"), "gguf", options=options)
     characters = train_tokenizer(TokenizerSettings(kind="character", vocab_size=300), ["abc 知"])
     with pytest.raises(InputError, match="byte-level BPE"):
         export_model(make("llama", characters), "gguf", options=options)

@@ -16,7 +16,10 @@ from zhixing.models.load import load
 
 transformers = pytest.importorskip("transformers")
 
-FAMILIES = ["gpt2", "gpt2-inner", "qwen3", "llama", "llama-tied", "bert", "bert-bare", "roberta"]
+FAMILIES = [
+    "gpt2", "gpt2-inner", "qwen3", "llama", "llama-tied", "llama-bias", "mistral", "mistral-window", "qwen2",
+    "bert", "bert-bare", "roberta", "t5", "marian", "xlnet",
+]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -27,7 +30,7 @@ def test_there_and_back(name, make, options, tmp_path) -> None:
     for found in (sent, back):
         assert found.parity.ok and found.ok
         measures = {one.name: one for one in found.parity.measures}
-        assert measures["logit_difference"].value < 1e-5 and measures["largest_logit"].value > 1
+        assert measures["logit_difference"].value < 1e-5 and measures["largest_logit"].value > 0.5
         if name != "bert-bare":
             assert measures["greedy_agreement"].value == 1 and measures["perplexity"].value > 2
     before, after = load(source), load(tmp_path / "back")

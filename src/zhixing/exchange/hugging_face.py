@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from zhixing.errors import InputError
 from zhixing.exchange.formats import Made, Options
 from zhixing.exchange.ours import Asked, asked
+from zhixing.exchange.pairs import shifted, start_id
 from zhixing.exchange.parity import Bounds, Parity, Reader, Scores
 from zhixing.language import tr
 from zhixing.model_folder import Content, read_bytes, read_config
@@ -27,8 +29,17 @@ from zhixing.models.protocol import Ids
 
 _log = logs.getLogger(__name__)
 _KEPT = ("generation_config.json", "special_tokens_map.json")
-_PAGES = ("README.md", "LICENSE", "LICENSE.txt", "chat_template.jinja")
-_AUTO = {"causal": "AutoModelForCausalLM", "masked": "AutoModelForMaskedLM", "hidden": "AutoModel"}
+_PAGES = (
+    "README.md", "LICENSE", "LICENSE.txt", "chat_template.jinja",
+    "modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
+)  # fmt: skip
+"""Text that says what a model is and how its users read it; the second line is of sentence embedders."""
+_AUTO = {
+    "causal": "AutoModelForCausalLM",
+    "masked": "AutoModelForMaskedLM",
+    "hidden": "AutoModel",
+    "pairs": "AutoModelForSeq2SeqLM",
+}
 """What a model is asked → their class that answers it."""
 
 
@@ -87,7 +98,7 @@ def _folder_files(loaded: Loaded) -> dict[str, Content]:
 
 def _tell_what_is_left(folder: Path, files: Mapping[str, Content]) -> None:
     """Name the files of a folder that do not come along."""
-    known = {*files, "config.json", "MANIFEST.json", "parity.json", "training_state"}
+    known = {*(name.split("/")[0] for name in files), "config.json", "MANIFEST.json", "parity.json", "training_state"}
     left = sorted(path.name for path in folder.iterdir() if path.name not in known and path.suffix != ".safetensors")
     left = [name for name in left if not name.startswith((".", "model.safetensors"))]
     if left:
@@ -119,7 +130,6 @@ def class_name(loaded: Loaded) -> str | None:
 
 def _open_there(folder: Path, questions: Asked) -> Reader:
     """Return the scores that transformers computes in float32; safetensors only, no code of the folder, no network."""
-    import torch
     import transformers
 
     # A run folder's weights may be a checkpoint within.
@@ -137,14 +147,55 @@ def _open_there(folder: Path, questions: Asked) -> Reader:
             trust_remote_code=False,
         ).eval()
 
+    if questions.kind == "pairs":
+        return _pairs_reader(model, start_id(load(folder)))
+    if fields.get("model_type") == "xlnet":
+        return _permuted_reader(model)
+    return _reader(model, questions.kind)
+
+
+def _reader(model: Any, kind: str) -> Reader:
     def read(ids: Ids, lengths: Ids) -> Scores:
-        real = torch.from_numpy((np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64))
         with torch.inference_mode():
-            found = model(torch.from_numpy(ids), attention_mask=real)
-        scores: Scores = (found.last_hidden_state if questions.kind == "hidden" else found.logits).float().numpy()
+            found = model(torch.from_numpy(ids), attention_mask=_real(ids, lengths))
+        scores: Scores = (found.last_hidden_state if kind == "hidden" else found.logits).float().numpy()
         return scores
 
     return read
+
+
+def _pairs_reader(model: Any, start: int) -> Reader:
+    def read(ids: Ids, lengths: Ids, targets: Ids | None = None) -> Scores:
+        decoded = torch.from_numpy(shifted(ids if targets is None else targets, start))
+        with torch.inference_mode():
+            found = model(torch.from_numpy(ids), attention_mask=_real(ids, lengths), decoder_input_ids=decoded)
+        scores: Scores = found.logits.float().numpy()
+        return scores
+
+    return read
+
+
+def _permuted_reader(model: Any) -> Reader:
+    """XLNet from left to right: the query of every place from the second to the one behind the text, all at once."""
+
+    def read(ids: Ids, lengths: Ids) -> Scores:
+        size = ids.shape[1] + 1
+        wider = torch.nn.functional.pad(torch.from_numpy(ids), (0, 1))
+        hidden = torch.ones(size, size).triu().expand(len(ids), -1, -1)  # 1: does not see; content sees itself anyway
+        asked = torch.eye(size)[1:].expand(len(ids), -1, -1)
+        with torch.inference_mode():
+            rows = [
+                model(wider[row : row + 1], perm_mask=hidden[row : row + 1], target_mapping=asked[row : row + 1]).logits
+                for row in range(len(ids))
+            ]
+        scores: Scores = torch.cat(rows).float().numpy()
+        return scores
+
+    return read
+
+
+def _real(ids: Ids, lengths: Ids) -> torch.Tensor:
+    return torch.from_numpy((np.arange(ids.shape[1]) < lengths[:, None]).astype(np.int64))
 
 
 @contextmanager

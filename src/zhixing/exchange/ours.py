@@ -13,11 +13,12 @@ from zhixing.exchange.parity import Bounds, Measure, Reader, Scores
 from zhixing.exchange.questions import Sample, ask_causal, ask_hidden, ask_masked
 from zhixing.language import tr
 from zhixing.models.encoder import EncoderModel
+from zhixing.models.families import ENCODER_DECODERS
 from zhixing.models.load import Loaded
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.protocol import Ids, LanguageModel
 
-Kind = Literal["causal", "masked", "hidden"]
+Kind = Literal["causal", "masked", "hidden", "pairs"]
 Questions = Callable[[Loaded, Reader, Reader, Sample, Bounds], list[Measure]]
 
 
@@ -41,6 +42,10 @@ def asked(loaded: Loaded) -> Asked:
         if model.has_head:
             return Asked("masked", ask_masked, _encoder_reader(model))
         return Asked("hidden", ask_hidden, model.hidden)
+    if loaded.model.family in ENCODER_DECODERS:
+        from zhixing.exchange.pairs import PairReader, ask_pairs
+
+        return Asked("pairs", ask_pairs, PairReader(loaded))
     if isinstance(model, NeuralLanguageModel):
         return Asked("causal", ask_causal, _decoder_reader(model))
     if loaded.model.family == "ngram":

@@ -2,7 +2,7 @@
 
 Causal models: scores of every next token at several lengths, greedy text, perplexity. Masked models: scores at every
 place of texts some of whose tokens are masked, the best filling, the perplexity of what was masked. Encoders without a
-head: hidden states.
+head: hidden states. Encoder-decoders: see ``pairs``.
 """
 
 from __future__ import annotations
@@ -94,7 +94,7 @@ def ask_causal(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bou
     used = [window for window in windows if len(window) > 1]
     targets = [window[1:] for window in used]
     inputs = [window[:-1] for window in used]
-    before, after = (_loss(reader, inputs, targets, loaded.model.vocab_size) for reader in (ours, theirs))
+    before, after = (mean_loss(reader, inputs, targets, loaded.model.vocab_size) for reader in (ours, theirs))
     return measures + perplexity_change(before, after, sum(map(len, targets)), bounds)
 
 
@@ -170,7 +170,7 @@ def _argmax(reader: Reader, prompts: Sequence[Ids], written: Sequence[Ids]) -> l
     return found
 
 
-def _loss(reader: Reader, inputs: Sequence[Ids], targets: Sequence[Ids], vocab_size: int) -> float:
+def mean_loss(reader: Reader, inputs: Sequence[Ids], targets: Sequence[Ids], vocab_size: int) -> float:
     """Return the mean loss of the targets, in nats."""
     rows = max(1, _SCORES_AT_ONCE // (vocab_size * max(map(len, inputs))))
     losses = []
