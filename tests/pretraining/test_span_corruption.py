@@ -3,11 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
 
 from zhixing.config import load_settings
 from zhixing.data.windows import Batch
 from zhixing.errors import ConfigError
 from zhixing.models.t5 import T5, T5Settings
+from zhixing.pretraining.cost import flops_per_token
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.span_corruption import (
     GapsWithLoss,
@@ -141,3 +144,15 @@ def test_loss_and_accuracy_are_those_of_the_rows_alone():
 def test_targets_begin_with_the_models_own_start():
     batch = SpanWindows(Windows(), SETTINGS, TOKENIZER, 3, start_id=7).batch(0, 3)
     assert (batch.inputs[:, 0] == 7).all()
+
+
+@pytest.mark.parametrize("shape", [{}, {"feed_forward": "gated-gelu", "head_width": 20, "decoder_layers": 1}])
+def test_the_cost_is_what_the_network_computes(shape):
+    settings = T5Settings(vocab_size=TOKENIZER.vocab_size, context_length=40, layers=3, width=32, heads=2, **shape)
+    model, batch = T5(settings), source_of().batch(0, 5)
+    with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH), torch.no_grad():
+        SpanLM("cpu").loss(GapsWithLoss(model), batch)
+    target, inner = batch.inputs.shape[1], settings.heads * settings.per_head
+    hidden_half = settings.writing_layers * 2 * target**2 * inner  # computed, but masked: not counted as needed
+    forward = counter.get_total_flops() / 5 - hidden_half
+    assert flops_per_token(settings) * 40 == pytest.approx(3 * forward, rel=0.001)
