@@ -26,6 +26,7 @@ from zhixing.models.mixture import Gate, MixtureModel
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.ngram import NgramModel
 from zhixing.models.recurrent import RecurrentSettings
+from zhixing.models.recurrent_encoder_decoder import RecurrentEncoderDecoderSettings
 from zhixing.models.rotary_scaling import Llama3Scaling
 from zhixing.models.save import companion_files, hmm_files, mixture_files, neural_files, ngram_files
 from zhixing.models.t5 import T5Settings
@@ -40,6 +41,7 @@ SETTINGS = {
     "feedforward": FeedForwardSettings(**SHAPE, window=3, embedding_width=8, width=16, direct=True, dropout=0.3),
     "xlnet": XLNetSettings(**SHAPE, layers=2, width=16, heads=4, inner_width=24),
     "convolutional": ConvolutionalSettings(**SHAPE, layers=2, width=16, kernel=3, dropout=0.3),
+    "recurrent_encoder_decoder": RecurrentEncoderDecoderSettings(**SHAPE, layers=2, width=16, dropout=0.3),
     "transformer": TransformerSettings(**SHAPE, layers=2, width=16, heads=4, dropout=0.3),
     "t5": T5Settings(**SHAPE, layers=2, width=16, heads=4, buckets=8, farthest=9, dropout=0.3),
 }
@@ -48,6 +50,7 @@ SETTINGS = {
 LLAMA = SETTINGS["llama"].replace(key_value_heads=None)
 PLAIN = LLAMA.replace(query_key_norm=False)
 QWEN2 = PLAIN.replace(attention_bias="query_key_value")
+READER = SETTINGS["recurrent_encoder_decoder"].replace(dropout=0.0)
 TRANSFORMER = SETTINGS["transformer"].replace(dropout=0.0)
 T5 = SETTINGS["t5"].replace(dropout=0.0)
 VARIANTS = {
@@ -63,6 +66,11 @@ VARIANTS = {
     "qwen2": QWEN2.replace(key_value_heads=2, tied=True),
     "qwen2-window": QWEN2.replace(attention_window=5, full_layers=1),
     "qwen3-window": LLAMA.replace(attention_window=3),
+    "reader-additive-lstm": READER.replace(cell="lstm", layers=1, tied=True, target_length=4, encoder="backward"),
+    "reader-luong": READER.replace(cell="lstm", attention="multiplicative", start_id=2),
+    "reader-unfed": READER.replace(cell="rnn", attention="multiplicative", input_feeding=False, encoder="forward"),
+    "reader-sutskever": READER.replace(cell="lstm", attention="none", encoder="backward"),
+    "reader-cho": READER.replace(attention="none", encoder="forward", layers=1, target_length=9),
     "transformer-short-target": TRANSFORMER.replace(target_length=3, decoder_layers=1, activation="silu"),
     "transformer-long-target": TRANSFORMER.replace(target_length=9, start_id=2, scaled=False, head_bias=True),
     "transformer-short-source": TRANSFORMER.replace(target_length=12, inner_width=24, activation="gelu"),

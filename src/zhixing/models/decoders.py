@@ -14,13 +14,25 @@ from torch import Tensor, nn
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.model_folder import check_tensor_names, tensor_shapes
-from zhixing.models import bert, convolutional, feedforward, gpt2, llama, recurrent, t5, transformer, xlnet
+from zhixing.models import (
+    bert,
+    convolutional,
+    feedforward,
+    gpt2,
+    llama,
+    recurrent,
+    recurrent_encoder_decoder,
+    t5,
+    transformer,
+    xlnet,
+)
 from zhixing.models.interop import bert as bert_exchange
 from zhixing.models.interop import convolutional as convolutional_exchange
 from zhixing.models.interop import feedforward as feedforward_exchange
 from zhixing.models.interop import gpt2 as gpt2_exchange
 from zhixing.models.interop import llama as llama_exchange
 from zhixing.models.interop import recurrent as recurrent_exchange
+from zhixing.models.interop import recurrent_encoder_decoder as recurrent_encoder_decoder_exchange
 from zhixing.models.interop import t5 as t5_exchange
 from zhixing.models.interop import transformer as transformer_exchange
 from zhixing.models.interop import xlnet as xlnet_exchange
@@ -35,6 +47,7 @@ DecoderSettings = (
     | bert.BertSettings
     | xlnet.XLNetSettings
     | transformer.TransformerSettings
+    | recurrent_encoder_decoder.RecurrentEncoderDecoderSettings
     | t5.T5Settings
 )
 Decoder = (
@@ -46,6 +59,7 @@ Decoder = (
     | bert.Bert
     | xlnet.XLNet
     | transformer.Transformer
+    | recurrent_encoder_decoder.RecurrentEncoderDecoder
     | t5.T5
 )
 
@@ -75,6 +89,10 @@ FAMILIES: dict[str, tuple[Callable[[Any], Decoder], Exchange]] = {
     "bert": (bert.Bert, bert_exchange),
     "xlnet": (xlnet.XLNet, xlnet_exchange),
     "transformer": (transformer.Transformer, transformer_exchange),
+    "recurrent_encoder_decoder": (
+        recurrent_encoder_decoder.RecurrentEncoderDecoder,
+        recurrent_encoder_decoder_exchange,
+    ),
     "t5": (t5.T5, t5_exchange),
 }
 """Family → the class of its module, and its exchange with the Hugging Face layout."""

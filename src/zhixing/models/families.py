@@ -24,6 +24,7 @@ NEURAL = {
     "roberta": "bert",
     "xlnet": "xlnet",
     "marian": "transformer",
+    "recurrent_encoder_decoder": "recurrent_encoder_decoder",
     "t5": "t5",
 }
 """``model_type`` in a ``config.json`` → our family."""

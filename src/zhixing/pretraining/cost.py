@@ -8,9 +8,11 @@ from zhixing.models.encoder_decoder import source_and_target_length
 from zhixing.models.feedforward import FeedForwardSettings
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
+from zhixing.models.recurrent_encoder_decoder import RecurrentEncoderDecoderSettings
 from zhixing.models.t5 import T5Settings
 from zhixing.models.transformer import TransformerSettings
 from zhixing.models.xlnet import XLNetSettings
+from zhixing.nn.recurrent import GATES
 from zhixing.pretraining.masked import MaskedSettings
 from zhixing.pretraining.permutation import PermutationSettings
 from zhixing.pretraining.span_corruption import SpanSettings
@@ -35,6 +37,8 @@ def flops_per_token(settings: DecoderSettings) -> float:
         return _two_streams(shape)
     if isinstance(shape, TransformerSettings):
         return _source_and_target(shape)
+    if isinstance(shape, RecurrentEncoderDecoderSettings):
+        return _read_and_write(shape)
     if isinstance(shape, T5Settings):
         return _gaps(shape)
     return 6.0 * products + 12.0 * _keys_seen(shape) * _attention_width(shape)
@@ -65,6 +69,25 @@ def _source_and_target(shape: TransformerSettings) -> float:
     return 6.0 * (seen + target * (shape.vocab_size or 0) * width) / (source + target)
 
 
+def _read_and_write(shape: RecurrentEncoderDecoderSettings) -> float:
+    """Return the cost of a window as ``_source_and_target``; every step of the target looks at the whole source."""
+    source, target = source_and_target_length(shape)
+    gates, width = len(GATES[shape.cell]), shape.width
+    keys = shape.directions * width
+    encoder = shape.directions * gates * (2 * width * width + (shape.layers - 1) * (keys + width) * width)
+    decoder = 2 * shape.layers * gates * width**2
+    looking = 0
+    if shape.attention == "additive":
+        decoder += (gates * keys + width + 2 * (2 * width + keys)) * width
+        looking = width + keys
+    elif shape.attention == "multiplicative":
+        decoder += (gates * width * shape.feeds + keys + width) * width
+        looking = width + keys
+    prepared = 0 if shape.attention == "none" else keys * width
+    head = (shape.vocab_size or 0) * width
+    return 6.0 * (source * (encoder + prepared) + target * (decoder + source * looking + head)) / (source + target)
+
+
 def _gaps(shape: T5Settings) -> float:
     """Return the cost of a window with gaps as published, its source in the encoder and its target in the decoder, over
     the tokens of its text.
@@ -91,7 +114,7 @@ def _looked_up(shape: DecoderSettings) -> int:
         return shape.context_length * shape.width
     if isinstance(shape, FeedForwardSettings):
         return (shape.vocab_size or 0) * shape.embedding_width
-    if isinstance(shape, XLNetSettings | TransformerSettings | T5Settings):
+    if isinstance(shape, XLNetSettings | TransformerSettings | RecurrentEncoderDecoderSettings | T5Settings):
         return 0
     return 0 if shape.tied else (shape.vocab_size or 0) * shape.width
 

@@ -75,6 +75,7 @@ FITTING: dict[str, tuple[str, ...]] = {
     "bert": ("masked", "contrastive"),
     "xlnet": ("permutation", "causal"),
     "transformer": ("sequence_to_sequence",),
+    "recurrent_encoder_decoder": ("sequence_to_sequence",),
     "t5": ("span_corruption", "sequence_to_sequence"),
 }
 """Family → the objectives it can learn by, its own first; a family that is not named learns causally."""

@@ -19,6 +19,7 @@ from zhixing.models.llama import LlamaSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.models.ngram import NgramSettings
 from zhixing.models.recurrent import RecurrentSettings
+from zhixing.models.recurrent_encoder_decoder import RecurrentEncoderDecoderSettings
 from zhixing.models.t5 import T5Settings
 from zhixing.models.transformer import TransformerSettings
 from zhixing.models.word_vectors import WordVectorSettings
@@ -39,6 +40,7 @@ ModelSettings = Annotated[
     | BertSettings
     | XLNetSettings
     | TransformerSettings
+    | RecurrentEncoderDecoderSettings
     | T5Settings
     | NgramSettings
     | HmmSettings
