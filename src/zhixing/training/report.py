@@ -237,6 +237,12 @@ def _time_unit(longest: float) -> tuple[str, int]:
     return (tr("minutes", "分钟"), 60) if longest >= 3 * 60 else (tr("seconds", "秒"), 1)
 
 
+def _named_right(title: str, field: str) -> tuple[str, dict[str, str], Axis, float]:
+    """Return the chart of a share of right answers, in training and on the held-out text."""
+    names = {field: tr("training", "训练"), f"validation_{field}": tr("validation", "验证")}
+    return title, names, Axis("%", from_zero=True, reaches=100), 100
+
+
 def _chart_list(metrics: Sequence[Record]) -> list[tuple[str, dict[str, str], Axis, float]]:
     """Return for each chart: title, the records' fields and their curves' names, axis, factor."""
     prefix = "learning_rate_"
@@ -244,13 +250,21 @@ def _chart_list(metrics: Sequence[Record]) -> list[tuple[str, dict[str, str], Ax
     rate_names = {name: visible(name.removeprefix(prefix)) for name in rates}
     norms = [r["gradient_norm"] for r in metrics if is_number(r.get("gradient_norm")) and r["gradient_norm"] > 0]
     spiky = bool(norms) and max(norms) > 30 * sorted(norms)[len(norms) // 2]
+    sentences = any("retrieval_accuracy" in record for record in metrics)
     memory = any(is_number(r.get("resident_bytes")) and r["resident_bytes"] > 0 for r in metrics)
     return [
         (tr("Loss", "损失"), {"loss": tr("training", "训练"), "validation_loss": tr("validation", "验证")},
-         Axis(tr("nats per token", "奈特/词元")), 1),
-        (tr("Masked tokens named right", "猜中的掩码词元"),
-         {"masked_accuracy": tr("training", "训练"), "validation_masked_accuracy": tr("validation", "验证")},
-         Axis("%", from_zero=True, reaches=100), 100),
+         Axis(tr("nats per sentence", "奈特/句") if sentences else tr("nats per token", "奈特/词元")), 1),
+        _named_right(tr("Masked tokens named right", "猜中的掩码词元"), "masked_accuracy"),
+        _named_right(tr("Predicted tokens named right", "猜中的预测词元"), "predicted_accuracy"),
+        _named_right(tr("Tokens of the gaps named right", "猜中的空缺词元"), "span_accuracy"),
+        _named_right(tr("Sentences found again in their batch", "在批次中被认出的句子"), "retrieval_accuracy"),
+        (tr("Alignment: how far two views lie apart", "对齐度：两个视图相距多远"),
+         {"alignment": tr("training", "训练"), "validation_alignment": tr("validation", "验证")},
+         Axis(tr("squared distance", "距离的平方"), from_zero=True), 1),
+        (tr("Uniformity: the lower, the more evenly spread", "均匀度：越低分布越均匀"),
+         {"uniformity": tr("training", "训练"), "validation_uniformity": tr("validation", "验证")},
+         Axis(tr("logarithm of closeness", "邻近程度的对数")), 1),
         (tr("Learning rate", "学习率"), rate_names, Axis(tr("rate", "学习率"), from_zero=True), 1),
         (tr("Gradient norm", "梯度范数"), {"gradient_norm": tr("before clipping", "裁剪前")},
          Axis(tr("norm before clipping", "裁剪前的范数"), from_zero=not spiky, log=spiky), 1),
