@@ -21,6 +21,7 @@ from zhixing.models.bert import BertSettings
 from zhixing.models.decoders import build_decoder
 from zhixing.models.encoder import wrap
 from zhixing.models.sentence_embedding import Pooling, pool, read_pooling
+from zhixing.pretraining.closing import closing_words
 from zhixing.pretraining.contrastive import (
     ContrastiveLoss,
     ContrastiveSettings,
@@ -33,6 +34,7 @@ from zhixing.pretraining.objectives import extra_tokens, resolve
 from zhixing.pretraining.prepare import prepare_ids
 from zhixing.pretraining.preview import preview
 from zhixing.pretraining.recipe import Recipe
+from zhixing.pretraining.run import TrainResult
 from zhixing.theory import contrastive_losses as theory
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.specials import MASK
@@ -223,6 +225,9 @@ def test_the_folder_is_one_of_sentences(run):
     assert (cosines.argmax(axis=1) // 5 == np.arange(10) // 5).mean() >= 0.9
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "zhixing run similarity" in page and " → " in page
+    assert "Sentences found again" in page and "Uniformity" in page and "nats per sentence" in page
+    words = closing_words(TrainResult(run, {"family": "bert"}))
+    assert "nats per sentence" in words and f"zhixing run similarity {run} 'one sentence' another" in words
     assert "pipeline_tag: sentence-similarity" in (run / "README.md").read_text(encoding="utf-8")
     library = pytest.importorskip("sentence_transformers")
     theirs = library.SentenceTransformer(str(run), device="cpu").encode(animals, show_progress_bar=False)

@@ -28,6 +28,9 @@ def next_commands(folder: Path, facts: Mapping[str, Any]) -> list[list[str]]:
     if family == "word_vectors":
         return [["zhixing", "run", "neighbours", name, tr("WORD", "词")]]
     evaluate = ["zhixing", "evaluate", name, "--data", str(_shards(folder))]
+    if (folder / "modules.json").is_file():  # it says how sentences are pooled
+        first, second = tr("one sentence", "一个句子"), tr("another", "另一个")
+        return [["zhixing", "run", "similarity", name, first, second]]
     if family in ENCODERS:
         return [evaluate, ["zhixing", "run", "fill-mask", name, tr("one <|mask|> here", "此处有一个 <|mask|>")]]
     return [evaluate, ["zhixing", "generate", name, tr("Once upon a time", "从前")], ["zhixing", "serve", name]]
@@ -55,7 +58,10 @@ def _learned(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     held_out = ""
     if validation is not None:
         held_out = tr(f"; on held-out text {validation:.4f}", f"；留出文本上 {validation:.4f}")
-    yield tr(f"loss: {loss:.4f} nats per token{held_out}", f"损失：每词元 {loss:.4f} 奈特{held_out}")
+    if _last(records, "retrieval_accuracy") is not None:
+        yield tr(f"loss: {loss:.4f} nats per sentence{held_out}", f"损失：每句 {loss:.4f} 奈特{held_out}")
+    else:
+        yield tr(f"loss: {loss:.4f} nats per token{held_out}", f"损失：每词元 {loss:.4f} 奈特{held_out}")
     if seconds is not None:
         yield tr(f"trained for {_spelled(seconds)}", f"训练用时 {_spelled(seconds)}")
 
