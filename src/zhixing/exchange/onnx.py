@@ -8,7 +8,10 @@ graph: it is for scoring, classification and short texts; for long generation ta
 
 from __future__ import annotations
 
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,8 +116,7 @@ def _write(module: nn.Module, questions: Asked, loaded: Loaded, path: Path) -> N
     shapes: dict[str, Any] = {"ids": {0: batch, 1: length}}
     if questions.kind != "causal":
         example, shapes = (*example, torch.tensor([3, 2])), {**shapes, "lengths": {0: batch}}
-    with warnings.catch_warnings(), torch.no_grad():
-        warnings.simplefilter("ignore")  # of the exporter's own code
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             Scorer(module, questions.kind).eval(),
             example,
@@ -126,6 +128,20 @@ def _write(module: nn.Module, questions: Asked, loaded: Loaded, path: Path) -> N
         )
         assert program is not None
         program.save(str(path), external_data=False)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep to itself what the exporter says of its own code and of packages it misses."""
+    remarks = logging.getLogger("torch.onnx")
+    level = remarks.level
+    remarks.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        remarks.setLevel(level)
 
 
 def _their_reader(library: Any, path: Path, questions: Asked) -> Reader:

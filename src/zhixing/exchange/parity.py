@@ -148,7 +148,8 @@ def compare_readers(ours: Reader, theirs: Reader, rows: Sequence[Ids], bounds: B
     expected = [ours(*padded([row]))[0] for row in rows]
     for number, row in enumerate(rows):
         found = theirs(*padded([row]))[0]
-        largest = max(largest, float(np.abs(expected[number]).max()))
+        finite = expected[number][np.isfinite(expected[number])]
+        largest = max(largest, float(np.abs(finite).max(initial=0.0)))
         worst, where = _worse(worst, where, expected[number], found, tr(f"text {number + 1}", f"文本 {number + 1}"))
     for number, (row, found) in enumerate(zip(rows, theirs(*padded(rows)), strict=True)):
         name = tr(f"text {number + 1}, padded in a batch", f"文本 {number + 1}，批内填充")
@@ -162,7 +163,8 @@ def compare_readers(ours: Reader, theirs: Reader, rows: Sequence[Ids], bounds: B
 
 def _worse(worst: float, where: str, expected: Scores, found: Scores, name: str) -> tuple[float, str]:
     """Return the larger of ``worst`` and the largest difference of (T, V) scores, and where it stands."""
-    difference = np.abs(expected.astype(np.float64) - found.astype(np.float64))
+    with np.errstate(invalid="ignore"):
+        difference = np.abs(expected.astype(np.float64) - found.astype(np.float64))
     difference[np.isnan(difference)] = np.inf
     difference[expected == found] = 0.0  # both minus infinity
     place = int(difference.max(axis=1).argmax())
