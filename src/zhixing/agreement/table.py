@@ -10,6 +10,7 @@ from zhixing.agreement.families import (
     attention,
     convolution,
     decoding,
+    encoder_decoder,
     hmm,
     losses,
     measures,
@@ -48,6 +49,7 @@ ROWS: tuple[Row, ...] = (
     *relative_bias.ROWS,
     *normalisation.ROWS,
     *transformer.ROWS,
+    *encoder_decoder.ROWS,
     *decoding.ROWS,
     *measures.ROWS,
     *tokenization.ROWS,
@@ -60,8 +62,6 @@ ROWS: tuple[Row, ...] = (
 )
 
 CLASSIFIERS = "heads for labelled data: classification, tagging, regression"
-ENCODER_DECODER = "the encoder-decoder Transformer: translation and summarisation"
-RECURRENT_ENCODER_DECODER = "the recurrent encoder-decoder family"
 OLDER_SMOOTHING = "the chapter on statistical language models"
 SPECULATIVE = "speculative decoding in the serving engine"
 COMPRESSION = "quantisation, pruning and distillation"
@@ -81,8 +81,6 @@ TO_COME: dict[str, str] = {
     "decoding.speculative_acceptance": SPECULATIVE,
     "decoding.speculative_residual": SPECULATIVE,
     "measures.accuracy": CLASSIFIERS,
-    "sequence_to_sequence.additive_decoder_step": RECURRENT_ENCODER_DECODER,
-    "sequence_to_sequence.multiplicative_decoder_step": RECURRENT_ENCODER_DECODER,
     "compression.largest_code": COMPRESSION,
     "compression.quantise": COMPRESSION,
     "compression.dequantise": COMPRESSION,

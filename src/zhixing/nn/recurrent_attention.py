@@ -16,11 +16,14 @@ from zhixing.nn.recurrent import Cell, RecurrentLayer, State
 
 
 class Source(NamedTuple):
-    """What a decoder looks back at: annotations (B, S, K), as ``prepare`` maps them, and which are real (B, S)."""
+    """What a decoder looks back at: annotations (B, S, K), as ``prepare`` maps them, and which are real (B, S).
+
+    None: they are not mapped yet; all are real.
+    """
 
     annotations: Tensor
-    prepared: Tensor
-    mask: Tensor | None
+    prepared: Tensor | None = None
+    mask: Tensor | None = None
 
 
 class AdditiveAttention(nn.Module):
