@@ -225,7 +225,7 @@ def test_the_folder_is_one_of_sentences(run):
     assert (cosines.argmax(axis=1) // 5 == np.arange(10) // 5).mean() >= 0.9
     page = (run / "report.html").read_text(encoding="utf-8")
     assert "zhixing run similarity" in page and " → " in page
-    assert "Sentences found again" in page and "Uniformity" in page and "nats per sentence" in page
+    assert "Sentences found again" in page and "Uniformity" in page and "nats per sentence</strong>" in page
     words = closing_words(TrainResult(run, {"family": "bert"}))
     assert "nats per sentence" in words and f"zhixing run similarity {run} 'one sentence' another" in words
     assert "pipeline_tag: sentence-similarity" in (run / "README.md").read_text(encoding="utf-8")

@@ -132,13 +132,16 @@ def _loss_in_words(metrics: Sequence[Record]) -> list[Markup]:
     validation = [r["validation_loss"] for r in metrics if is_number(r.get("validation_loss"))]
     if not losses:
         return [Markup(escape(tr("This run has recorded no loss.", "本次训练没有记录损失。")))]
+    sentences = any("retrieval_accuracy" in record for record in metrics)
+    unit = tr("sentence", "句") if sentences else tr("token", "词元")
     words = tr(
-        "The training loss went from {:.2f} to <strong>{:.2f} nats per token</strong>.",
-        "训练损失由 {:.2f} 变为 <strong>{:.2f} 奈特/词元</strong>。",
+        f"The training loss went from {{:.2f}} to <strong>{{:.2f}} nats per {unit}</strong>.",
+        f"训练损失由 {{:.2f}} 变为 <strong>{{:.2f}} 奈特/{unit}</strong>。",
     )
     found = [Markup(words).format(losses[0], losses[-1])]
     if validation:
         words = tr("On held-out text it is {:.2f}, at best {:.2f}.", "在留出文本上为 {:.2f}，最好时为 {:.2f}。")
         found.append(Markup(words).format(validation[-1], min(validation)))
-    found.append(Markup(escape(tr("No evaluation in bits per byte was made.", "尚未以每字节比特数评估。"))))
+    if not sentences:
+        found.append(Markup(escape(tr("No evaluation in bits per byte was made.", "尚未以每字节比特数评估。"))))
     return found
