@@ -16,6 +16,7 @@ from zhixing.models.decoders import build_decoder
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
 from zhixing.models.recurrent import RecurrentSettings
+from zhixing.models.rotary_scaling import Llama3Scaling
 from zhixing.models.save import companion_files, neural_files
 from zhixing.models.t5 import T5Settings
 from zhixing.models.transformer import TransformerSettings
@@ -35,6 +36,12 @@ MODELS = {
     "bert-bare": BertSettings(**SHAPE, head=False, pooler=True),
     "roberta": BertSettings(**SHAPE, variant="roberta", padding_id=1, segments=1),
     "llama-bias": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, attention_bias="all"),
+    "llama-3.1": LlamaSettings(
+        **SHAPE,
+        inner_width=48,
+        query_key_norm=False,
+        rotary_scaling=Llama3Scaling(factor=4.0, original_context=64),
+    ),
     "mistral": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, head_width=10, key_value_heads=2),
     "mistral-window": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, attention_window=5),
     "qwen2": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, attention_bias="query_key_value"),

@@ -11,7 +11,7 @@ from zhixing.tokenizers.train import TokenizerSettings, train_tokenizer
 pytestmark = pytest.mark.exchange
 
 TEXT = "def read(path):\n    return open(path).read()  # 知行合一 knowing and doing are one 2026 don't\n" * 20
-DECODERS = ["gpt2", "gpt2-inner", "llama", "llama-tied", "llama-bias", "mistral", "qwen2", "qwen3"]
+DECODERS = ["gpt2", "gpt2-inner", "llama", "llama-tied", "llama-bias", "llama-3.1", "mistral", "qwen2", "qwen3"]
 
 
 @pytest.mark.parametrize("precision", ["f32", "f16"])

@@ -69,6 +69,12 @@ def test_fields_and_tokenizer(make, options, tmp_path, tokenizer, without_engine
     assert field(reader, "tokenizer.ggml.pre") == "gpt-2" and len(field(reader, "tokenizer.ggml.merges")) > 10
 
 
+def test_stretched_positions_are_factors(make) -> None:
+    factors = contents(load(make("llama-3.1")), "f16").tensors["rope_freqs.weight"]
+    assert factors.dtype == np.float32 and len(factors) == 4
+    assert factors[0] == 1 and factors[-1] == pytest.approx(4) and (np.diff(factors) >= 0).all()
+
+
 def test_rotary_pairs_stand_beside_each_other() -> None:
     rows = np.arange(8)[:, None]
     assert beside(rows, 2).ravel().tolist() == [0, 2, 1, 3, 4, 6, 5, 7]

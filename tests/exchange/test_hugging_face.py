@@ -17,8 +17,8 @@ from zhixing.models.load import load
 transformers = pytest.importorskip("transformers")
 
 FAMILIES = [
-    "gpt2", "gpt2-inner", "qwen3", "llama", "llama-tied", "llama-bias", "mistral", "mistral-window", "qwen2",
-    "bert", "bert-bare", "roberta", "t5", "marian", "xlnet",
+    "gpt2", "gpt2-inner", "qwen3", "llama", "llama-tied", "llama-bias", "llama-3.1", "mistral", "mistral-window",
+    "qwen2", "bert", "bert-bare", "roberta", "t5", "marian", "xlnet",
 ]  # fmt: skip
 
 

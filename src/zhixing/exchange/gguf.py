@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from zhixing.errors import InputError, MissingExtraError
@@ -26,6 +27,7 @@ from zhixing.exchange.parity import FLOAT16, Bounds, Measure, Parity, Reader, Sc
 from zhixing.language import tr
 from zhixing.models.load import Loaded, load
 from zhixing.models.protocol import Ids
+from zhixing.models.rotary_scaling import NoScaling, stretch
 from zhixing.tokenizers.protocol import Tokenizer
 
 FILE = "model.gguf"
@@ -90,6 +92,7 @@ def contents(loaded: Loaded, precision: Precision, name: str = "model") -> Conte
     _refuse_settings(config, loaded.path)
     theirs = {name: tensor.numpy() for name, tensor in export_tensors(module, module.settings).items()}
     tensors = _renamed(_arranged(theirs, config), architecture, _size(config, "num_hidden_layers", "n_layer"))
+    tensors |= _rotary_factors(module.settings)
     template = None if loaded.chat_template is None else loaded.chat_template.source
     return Contents(
         architecture,
@@ -142,7 +145,7 @@ def _refuse_settings(config: Mapping[str, Any], where: Path) -> None:
     scaling = (config.get("rope_parameters") or {}).get("rope_type", "default")
     problems = {
         "sliding_window": window if window is not None and window < context else None,
-        "rope_type": scaling if scaling != "default" else None,
+        "rope_type": scaling if scaling != "default" and ARCHITECTURES[config["model_type"]] != "llama" else None,
         "attention_bias": True if config.get("attention_bias") and config["model_type"] == "qwen3" else None,
         "activation_function": _other_activation(config),
     }
@@ -173,6 +176,16 @@ def beside(tensor: NDArray[Any], heads: int) -> NDArray[Any]:
     """Return (H E, ...) rows whose rotary pairs, half a head apart, stand beside each other within each head."""
     halves = tensor.reshape(heads, 2, -1, *tensor.shape[1:])
     return np.ascontiguousarray(halves.swapaxes(1, 2)).reshape(tensor.shape)
+
+
+def _rotary_factors(settings: Any) -> Arrays:
+    """Return by what llama.cpp is to divide each rotary frequency (E / 2,), where they are slowed for longer texts."""
+    slower = stretch(getattr(settings, "rotary_scaling", NoScaling()))
+    if slower is None:
+        return {}
+    evens = torch.arange(0, settings.per_head, 2, dtype=torch.float32)
+    frequencies = 1.0 / settings.rotary_theta ** (evens / settings.per_head)
+    return {"rope_freqs.weight": (frequencies / slower(frequencies)).numpy()}
 
 
 def _renamed(tensors: Mapping[str, NDArray[Any]], architecture: str, layers: int) -> Arrays:
