@@ -57,6 +57,7 @@ def test_pool():
 def test_padded():
     ids, lengths = padded([np.array([1, 2, 3]), np.array([4])], multiple=4)
     assert ids.tolist() == [[1, 2, 3, 0], [4, 0, 0, 0]] and lengths.tolist() == [3, 1]
+    assert padded([np.array([1, 2]), np.array([4])], filler=9)[0].tolist() == [[1, 2], [4, 9]]
 
 
 @pytest.mark.parametrize("kind", ["mean", "first"])

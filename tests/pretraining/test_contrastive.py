@@ -99,7 +99,7 @@ def test_a_sentence_is_read_as_it_will_be_in_use(shards):
         text = TOKENIZER.decode(ids[:length].tolist())
         assert text == text.strip() and text
         assert ids[:length].tolist() == wrap(TOKENIZER, np.array(TOKENIZER.encode(text))).tolist()
-        assert (ids[length:] == 0).all()
+        assert (ids[length:] == TOKENIZER.separator_id).all()
     assert batch.inputs.shape[1] % 8 == 0 or batch.inputs.shape[1] == 40
     short = questions(shards, length=12).batch(0, 30)
     assert short.inputs.shape[1] <= 12 and short.lengths.max() == 12

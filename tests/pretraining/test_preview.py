@@ -1,7 +1,12 @@
 """A preview is the batch that the run reads."""
 
+import io
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rich.cells import cell_len
+from rich.console import Console
 
 from zhixing.config import load_settings
 from zhixing.errors import ConfigError, DataError, InputError
@@ -9,6 +14,7 @@ from zhixing.pretraining.neural import NeuralRun
 from zhixing.pretraining.prepare import prepare_ids
 from zhixing.pretraining.preview import as_json, ids_of, piece, places_from, preview
 from zhixing.pretraining.recipe import Recipe
+from zhixing.pretraining.terminal import draw
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.training.machine import probe
 
@@ -120,3 +126,24 @@ def test_places():
     for wrong in ("3", "9:3", "a:b", "4:4", "-1:4", ""):
         with pytest.raises(ConfigError, match="FROM:TO"):
             places_from(wrong)
+
+
+RECIPES = sorted(path.stem for path in Path("recipes").glob("tiny-*.yaml"))
+COUNTED = ("tiny-ngram", "tiny-hmm", "tiny-mixture", "tiny-word-vectors", "tiny-compare")
+
+
+@pytest.mark.parametrize("name", [name for name in RECIPES if name not in COUNTED])
+def test_every_objective_can_be_shown(name, text, tmp_path):
+    recipe = recipe_of(name, text)
+    shown = preview(recipe, prepare_ids(recipe, tmp_path / "ids"), rows=2)
+    for part in (part for row in shown.rows for part in row):
+        size = len(part.ids)
+        assert part.visible.shape == (size, size) and part.visible.any(axis=1)[part.weights > 0].all()
+        for array in (part.targets, part.weights, part.positions, part.documents):
+            assert array.shape == (size,)
+        assert ((part.targets >= 0) == (part.weights > 0)).all()
+        different = part.documents[:, None] != part.documents
+        assert not (part.visible & different).any()  # nobody looks into another document
+    out = io.StringIO()
+    Console(file=out, width=80).print(draw(shown, attention=True))
+    assert max(cell_len(line) for line in out.getvalue().splitlines()) <= 80

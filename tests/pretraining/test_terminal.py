@@ -69,6 +69,7 @@ def test_documents_begin_lines_of_their_own():
     mixed = causal("ab" + chr(0) + "cd")
     mixed.ids[2] = SEPARATOR
     assert "documents not kept apart (data.isolate_documents)" in drawn(mixed)
+    assert "1 document" in drawn(causal("abc", padding=3))  # padding is no document
 
 
 def test_weights_that_are_not_one_are_written_and_shaded():
@@ -140,6 +141,14 @@ def test_the_words_for_who_sees_whom():
     some = replace(part, sees_source=np.tile([True, True, False], (6, 1)))
     assert seen_in_words(some).endswith(", and 2 of the 3 places of the source")
     assert "what of the source is seen" in drawn(some)
+
+
+def test_a_sentence_is_asked_for_as_a_whole():
+    part = replace(causal("abc"), targets=np.full(3, -1), weights=np.zeros(3, np.float32), visible=around(None, 3))
+    shown = Preview("tiny", "bert", "contrastive", 0, 0, 1, None, ((part,),), TOKENIZER)
+    out = io.StringIO()
+    Console(file=out, width=80).print(draw(shown))
+    assert "read twice under dropout" in out.getvalue() and "a b c" in out.getvalue()
 
 
 def test_asks_next():

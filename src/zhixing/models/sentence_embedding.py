@@ -116,15 +116,16 @@ class SentenceEncoder:
         return (functional.normalize(vectors, dim=-1) if self.pooling.unit_length else vectors).numpy()
 
 
-def padded(rows: Sequence[Ids], multiple: int = 1) -> tuple[Ids, Ids]:
-    """Return rows of different lengths as (B, T) ids, padded on the right with 0, and their (B,) lengths.
+def padded(rows: Sequence[Ids], multiple: int = 1, filler: int = 0) -> tuple[Ids, Ids]:
+    """Return rows of different lengths as (B, T) ids, padded on the right, and their (B,) lengths.
 
     Args:
         rows: of ids.
         multiple: T is a multiple of it.
+        filler: the id of padding.
     """
     lengths = np.array([len(row) for row in rows], np.int64)
-    ids = np.zeros((len(rows), -(-int(lengths.max()) // multiple) * multiple), np.int64)
+    ids = np.full((len(rows), -(-int(lengths.max()) // multiple) * multiple), filler, np.int64)
     for row, each in enumerate(rows):
         ids[row, : len(each)] = each
     return ids, lengths

@@ -81,7 +81,7 @@ class SentenceQuestions:
         )
         found = self._tokenizer.encode_batch([self._text(int(number)) for number in numbers])
         rows = [wrap(self._tokenizer, ids)[: windows.context_length] for ids in found]
-        inputs, lengths = padded(rows, LENGTH_STEP)
+        inputs, lengths = padded(rows, LENGTH_STEP, self._tokenizer.separator_id)
         return SentenceBatch(inputs[:, : windows.context_length], lengths, numbers)
 
     def shown(self, batch: SentenceBatch, row: int) -> tuple[ShownPart, ...]:

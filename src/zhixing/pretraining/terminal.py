@@ -79,7 +79,7 @@ def _part(part: ShownPart, shown: Preview, places: slice | None, attention: bool
 def _title(part: ShownPart, asked: int, separator_id: int) -> str:
     name = {"inputs": tr("inputs", "输入"), "source": tr("source", "源"), "target": tr("target", "目标端")}
     size, documents = len(part.ids), len(np.unique(part.documents))
-    joined = 1 + int((part.ids[1:] == separator_id).sum())
+    joined = 1 + int((part.ids[1 : _unpadded(part)] == separator_id).sum())
     if documents == 1 and joined > 1 and part.visible[-1, 0]:
         kept = tr("documents not kept apart (data.isolate_documents)", "文档未隔开（data.isolate_documents）")
     else:
@@ -88,6 +88,12 @@ def _title(part: ShownPart, asked: int, separator_id: int) -> str:
         f"{name.get(part.name, part.name)}: {size} places, {asked} asked for, {kept}",
         f"{name.get(part.name, part.name)}：{size} 个位置，{asked} 处提问，{kept}",
     )
+
+
+def _unpadded(part: ShownPart) -> int:
+    """Return how many places come before the run of equal ids, not asked about, that a row may end with."""
+    other = np.flatnonzero((part.ids != part.ids[-1]) | (part.weights > 0))
+    return int(other[-1]) + 1 if len(other) else 0
 
 
 def asks_next(part: ShownPart) -> bool:
@@ -100,7 +106,7 @@ def asks_next(part: ShownPart) -> bool:
 def _legend(part: ShownPart, asked: int, objective: str) -> str:
     if objective == "contrastive":
         return tr(
-            "the whole is read twice under dropout, to be found again among the rows of the batch",
+            "all of it is read twice under dropout, to be found again among the rows",
             "整句在 dropout 下读两遍，要在批次各行中认出自己",
         )
     if not asked:
