@@ -9,6 +9,7 @@ import torch
 
 from zhixing.agreement.families.encoder_decoder import ROWS
 from zhixing.agreement.run import check
+from zhixing.models import transformer
 from zhixing.nn import recurrent_attention as practice
 
 CPU = torch.device("cpu")
@@ -21,6 +22,14 @@ RIGHT_MIX, RIGHT_STEP, RIGHT_LOOK = (
     practice.LookThenMove.forward,
     practice.MoveThenLook.forward,
 )
+
+ORIGINAL = "transformer.original"
+
+
+def _without_cross_norm(self, x, reading, layer, source, mask):
+    x = self.attention_norm(x + self.attention.causal(x, reading, layer))
+    x = x + self.cross(x, *source, mask)
+    return self.feed_forward_norm(x + self.feed_forward(x))
 
 
 def _blind(scores, annotations, mask):
@@ -49,6 +58,24 @@ BROKEN = {
                 state,
             )[1],
         ),
+    ),
+    "embeddings are not scaled": (
+        ORIGINAL,
+        transformer.Transformer,
+        "_embed",
+        lambda self, ids, slots: self.token_embedding(ids) + self.places[: ids.shape[1]],
+    ),
+    "a decoder sees what is to come": (
+        ORIGINAL,
+        transformer.SelfAttention,
+        "causal",
+        lambda self, x, reading, layer: self.forward(x, None),
+    ),
+    "the norm of the cross attention is left out": (
+        ORIGINAL,
+        transformer.DecoderBlock,
+        "forward",
+        lambda self, x, reading, layer, source, mask: _without_cross_norm(self, x, reading, layer, source, mask),
     ),
     "the attentional state is not squashed": (
         MULTIPLICATIVE,

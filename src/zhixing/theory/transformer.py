@@ -1,8 +1,8 @@
-r"""Whole Transformer blocks and language models as compositions of the other formulas: the GPT-2 and the
-Llama layout.
+r"""Whole Transformer blocks and models as compositions of the other formulas: the encoder-decoder of Vaswani et al.
+(2017), the GPT-2 and the Llama layout.
 
-Weights are stored as x @ weight, (inputs, outputs). Legend: T tokens, D width, H heads, G key-value heads, F
-feed-forward width, V vocabulary.
+Weights are stored as x @ weight, (inputs, outputs). Legend: T tokens, S tokens of a source, D width, H
+heads, G key-value heads, F feed-forward width, V vocabulary.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from zhixing.theory.attention import (
     split_heads,
     window_mask,
 )
-from zhixing.theory.networks import affine, gelu_tanh, swiglu
+from zhixing.theory.networks import affine, gelu_tanh, relu, swiglu
 from zhixing.theory.normalisation import layer_norm, rms_norm
 from zhixing.theory.positions import learned, rotary
 
@@ -55,6 +55,27 @@ class LlamaBlock(NamedTuple):
     down: Array  # (F, D)
     head_norms: tuple[Array, Array] | None = None  # (E,), (E,): gains for queries and keys; None: no such norm
     biases: tuple[Array | float, ...] = (0.0, 0.0, 0.0)  # (H·E,), (G·E,), (G·E,): of queries, keys, values
+
+
+class Maps(NamedTuple):
+    """The affine maps of an attention, each (D, D) with (D,)."""
+
+    query: Affine
+    key: Affine
+    value: Affine
+    output: Affine
+
+
+class PostNormBlock(NamedTuple):
+    """The weights of one block of 2017; ``cross`` and its norm are those of a decoder's block."""
+
+    attention: Maps
+    attention_norm: Affine  # (D,), (D,)
+    up: Affine  # (D, F), (F,)
+    down: Affine  # (F, D), (D,)
+    feed_forward_norm: Affine  # (D,), (D,)
+    cross: Maps | None = None
+    cross_norm: Affine | None = None  # (D,), (D,)
 
 
 def gpt2_block(x: Array, block: Gpt2Block, heads: int, mask: Mask) -> Array:
@@ -151,3 +172,68 @@ def llama_logits(
     for block in blocks:
         x = llama_block(x, block, heads, mask, base, epsilon)
     return rms_norm(x, final_norm, epsilon) @ unembedding
+
+
+def attend_to(x: Array, memory: Array, maps: Maps, heads: int, mask: Mask | None = None) -> Array:
+    r"""$\mathrm{Attention}(x, m) = \mathrm{concat}_h\,\mathrm{attention}(xW_q, mW_k, mW_v)\,W_o$, biases on every map;
+    x (T, D), m (S, D) -> (T, D).
+
+    With m = x it is self-attention. Vaswani et al. (2017), section 3.2.2. Equation (transformer.5).
+
+    >>> same, nothing = (np.eye(2), np.zeros(2)), (np.zeros((2, 2)), np.zeros(2))
+    >>> attend_to(np.ones((1, 2)), np.array([[2.0, 0.0], [4.0, 2.0]]), Maps(nothing, nothing, same, same), heads=1)
+    array([[3., 1.]])
+    """
+    pairs = ((x, maps.query), (memory, maps.key), (memory, maps.value))
+    query, key, value = (split_heads(affine(each, *pair), heads) for each, pair in pairs)
+    return affine(join_heads(attention(query, key, value, mask)), *maps.output)
+
+
+def post_norm_block(
+    x: Array, block: PostNormBlock, heads: int, mask: Mask | None = None, memory: Array | None = None
+) -> Array:
+    r"""$x \leftarrow \mathrm{LN}(x + \mathrm{Attention}(x, x))$, in a decoder $x \leftarrow \mathrm{LN}(x +
+    \mathrm{Attention}(x, m))$, then $x \leftarrow \mathrm{LN}(x + \mathrm{ReLU}(xW_1 + b_1)W_2 + b_2)$;
+    (T, D) -> (T, D).
+
+    The norms stand after each sum. Vaswani et al. (2017), sections 3.1 and 3.3. Equation (transformer.6).
+
+    >>> norm, zero = (np.ones(2), np.zeros(2)), (np.zeros((2, 2)), np.zeros(2))
+    >>> block = PostNormBlock(Maps(zero, zero, zero, zero), norm, zero, zero, norm)
+    >>> post_norm_block(np.array([[3.0, 5.0]]), block, heads=1).round(3)  # nothing is added: only the norms act
+    array([[-1.,  1.]])
+    """
+    x = layer_norm(x + attend_to(x, x, block.attention, heads, mask), *block.attention_norm)
+    if memory is not None and block.cross is not None and block.cross_norm is not None:
+        x = layer_norm(x + attend_to(x, memory, block.cross, heads), *block.cross_norm)
+    return layer_norm(x + affine(relu(affine(x, *block.up)), *block.down), *block.feed_forward_norm)
+
+
+def encoder_decoder_logits(
+    source: Ids,
+    target: Ids,
+    embedding: Array,
+    positions: Array,
+    encoder: Sequence[PostNormBlock],
+    decoder: Sequence[PostNormBlock],
+    heads: int,
+) -> Array:
+    r"""$m = \mathrm{encoder}(\sqrt{D} E_{w} + P)$ of the source, then $\mathrm{decoder}(\sqrt{D} E_{y} + P,\, m)E^\top$
+    of the target, which sees no later place; w (S,), y (T,) -> (T, V).
+
+    One table (V, D) serves all three; P are sinusoids (P, D). Vaswani et al. (2017), sections 3.1, 3.4 and 3.5.
+    Equation (transformer.7).
+
+    >>> one, no_blocks = np.eye(2), ()
+    >>> ids = np.array([1])
+    >>> encoder_decoder_logits(ids, ids, one, np.zeros((4, 2)), no_blocks, no_blocks, heads=1).round(3)  # sqrt 2
+    array([[0.   , 1.414]])
+    """
+    scale = embedding.shape[1] ** 0.5
+    memory = scale * embedding[source] + positions[: len(source)]
+    for block in encoder:
+        memory = post_norm_block(memory, block, heads)
+    x = scale * embedding[target] + positions[: len(target)]
+    for block in decoder:
+        x = post_norm_block(x, block, heads, causal_mask(len(target), len(target)), memory)
+    return x @ embedding.T
