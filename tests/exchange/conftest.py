@@ -28,6 +28,7 @@ TEXT = "def read(path):\n    return open(path).read()  # 知行合一 knowing an
 SHAPE = {"context_length": 48, "layers": 2, "width": 32, "heads": 4}
 MODELS = {
     "gpt2": GPT2Settings(**SHAPE),
+    "gpt2-shallow": GPT2Settings(**{**SHAPE, "layers": 1}),
     "gpt2-inner": GPT2Settings(**SHAPE, inner_width=40, norm_epsilon=1e-6),
     "qwen3": LlamaSettings(**SHAPE, inner_width=48, key_value_heads=2),
     "llama": LlamaSettings(**SHAPE, inner_width=48, query_key_norm=False, rotary_theta=500.0),

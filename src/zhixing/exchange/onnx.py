@@ -28,6 +28,8 @@ from zhixing.models.protocol import Ids
 from zhixing.models.save import companion_files
 
 FILE = "model.onnx"
+FAMILIES = ("gpt2", "llama", "xlnet", "bert")
+"""Those whose length stays open in a traced graph: a loop over the text would be unrolled."""
 _LIMIT = 2 * 10**9
 """bytes: a graph with its weights in one file is a protocol buffer, which holds no more."""
 
@@ -41,8 +43,8 @@ def export_files(source: Path, options: Options) -> Made:
     """
     _libraries()
     loaded = load(source)
-    questions = asked(loaded)
     module = _module(loaded)
+    questions = asked(loaded)
     size = sum(weight.nbytes for weight in module.parameters())
     if size > _LIMIT:
         raise InputError(
@@ -98,14 +100,15 @@ def _libraries() -> None:
 
 
 def _module(loaded: Loaded) -> nn.Module:
-    module = getattr(loaded.model, "module", None)
-    if not isinstance(module, nn.Module):
+    if loaded.model.family not in FAMILIES:
         raise InputError(
             tr(
-                f"{loaded.path}: a model of the family '{loaded.model.family}' is no graph of tensors",
-                f"{loaded.path}：'{loaded.model.family}' 类模型不是张量计算图",
+                f"{loaded.path}: only {', '.join(FAMILIES)} can be written as ONNX, not '{loaded.model.family}'",
+                f"{loaded.path}：只有 {', '.join(FAMILIES)} 可写成 ONNX，'{loaded.model.family}' 不可",
             )
         )
+    model: Any = loaded.model
+    module: nn.Module = model.module
     return module
 
 
