@@ -16,8 +16,19 @@ from zhixing.errors import ConfigError
 from zhixing.evaluation import perplexity, significance
 from zhixing.generation import filters, sampling
 from zhixing.models import gpt2, hmm, llama, mixture, ngram_counts, rotary_scaling, word_vector_tables
-from zhixing.nn import attention, convolution, dropout, feedforward, losses, norms, positions, recurrent, sliding_window
-from zhixing.pretraining import causal, warm_start
+from zhixing.nn import (
+    attention,
+    convolution,
+    dropout,
+    feedforward,
+    losses,
+    norms,
+    positions,
+    recurrent,
+    relative_attention,
+    sliding_window,
+)
+from zhixing.pretraining import causal, span_corruption, warm_start
 from zhixing.tokenizers import train
 from zhixing.training import loop, muon, optimizers, schedules
 
@@ -322,6 +333,22 @@ BROKEN = {
     "recurrent.rnn: nothing carried back": (
         "recurrent.rnn",
         lambda patch: patch.setattr(recurrent._RNN, "backward", staticmethod(_nothing_carried_back)),
+    ),
+    "relative_attention.relative_shift: one column off": (
+        "relative_attention.relative_shift",
+        lambda patch: patch.setattr(
+            relative_attention,
+            "relative_shift",
+            lambda x, keys, f=relative_attention.relative_shift: f(x.roll(1, -1), keys),
+        ),
+    ),
+    "sequence_to_sequence.span_counts: one too many": (
+        "sequence_to_sequence.span_counts",
+        lambda patch: patch.setattr(
+            span_corruption.SpanSettings,
+            "counts",
+            lambda self, length, f=span_corruption.SpanSettings.counts: tuple(n + 1 for n in f(self, length)),
+        ),
     ),
 }  # fmt: skip
 

@@ -239,7 +239,8 @@ def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", params=RECIPES)
 def run(request, text, tmp_path_factory):
     out = tmp_path_factory.mktemp("pairs_run") / request.param
-    options = ["training.steps=110", "training.batch_windows=8", "training.validate_every=55"]
+    steps = 110 if request.param == "transformer" else 40
+    options = [f"training.steps={steps}", "training.batch_windows=8", f"training.validate_every={steps // 2}"]
     zhixing.train(RECIPES[request.param], out, overrides=[f"text.paths=[{text}]", *options], announce=False)
     return out
 
@@ -250,7 +251,7 @@ def test_a_run_learns_and_is_evaluated_as_a_language_model(run):
     assert held_out[-1] < held_out[0]
     report = zhixing.evaluate([run], data=run / "shards")
     (row,) = (row for row in report.rows if row.family == run.name)
-    assert row.bits_per_byte < 2.2
+    assert row.bits_per_byte < (2.2 if run.name == "transformer" else 2.6)
     assert isinstance(load(run).model, EncoderDecoderModel)
 
 
@@ -266,14 +267,14 @@ def test_it_writes_on_from_prompt_to_text(run):
 @pytest.mark.parametrize("family", RECIPES)
 def test_resume_is_exact(family, text, tmp_path, monkeypatch):
     """Stopped in the middle and continued, the run ends in the same weights."""
-    overrides = [f"text.paths=[{text}]", "training.steps=10", "training.validate_every=0", "model.dropout=0.1"]
+    overrides = [f"text.paths=[{text}]", "training.steps=6", "training.validate_every=0", "model.dropout=0.1"]
     overrides.append("data.isolate_documents=yes")
     zhixing.train(RECIPES[family], tmp_path / "whole", overrides=overrides, announce=False)
     step, calls = loop._step, []
 
     def stopping(*given):
         calls.append(1)
-        if len(calls) == 5:
+        if len(calls) == 3:
             os.kill(os.getpid(), signal.SIGTERM)
         return step(*given)
 

@@ -132,7 +132,7 @@ def test_a_cap_of_time_reduces_the_steps(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_only_an_untied_llama_can_start_so(tmp_path: Path, model_settings: str) -> None:
     path = tmp_path / "r.yaml"
     path.write_text(f"name: r\nmodel: {model_settings}\nwarm_start: {{steps: 5}}\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match=r"warm_start\.steps needs model\.family llama with tied: false"):
+    with pytest.raises(ConfigError, match=r"warm_start\.steps' = 5: needs model\.family llama with tied: false"):
         load_settings(Recipe, path)
     load_settings(Recipe, path, ["warm_start.steps=0"])
 

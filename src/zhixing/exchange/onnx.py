@@ -8,6 +8,7 @@ graph: it is for scoring, classification and short texts; for long generation ta
 
 from __future__ import annotations
 
+import importlib
 import logging
 import warnings
 from collections.abc import Iterator
@@ -94,7 +95,7 @@ class Scorer(nn.Module):
 def _libraries() -> None:
     for name in ("onnx", "onnxscript"):
         try:
-            __import__(name)
+            importlib.import_module(name)
         except ImportError:
             raise MissingExtraError(name, "onnx", tr("ONNX export", "导出 ONNX")) from None
 
