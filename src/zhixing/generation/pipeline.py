@@ -96,7 +96,7 @@ def pipeline(task: str, model: Any, tokenizer: Tokenizer | None = None) -> Any:
     """Return a callable for a task.
 
     Args:
-        task: ``"text-generation"``, ``"fill-mask"`` or ``"sentence-embedding"``.
+        task: ``"text-generation"``, ``"text2text-generation"``, ``"fill-mask"`` or ``"sentence-embedding"``.
         model: a model folder's path, what ``zhixing.load`` returned, or a ``LanguageModel``.
         tokenizer: needed only with a bare ``LanguageModel``.
 
@@ -123,6 +123,31 @@ def _text_generation(model: Any, tokenizer: Tokenizer | None) -> TextGenerationP
     if tokenizer is None:
         raise InputError(tr("pass tokenizer= with a bare model", "直接传入模型时请同时给出 tokenizer="))
     return TextGenerationPipeline(cast(LanguageModel, model), tokenizer, settings)
+
+
+def _text2text_generation(model: Any, tokenizer: Tokenizer | None) -> Any:
+    # Imported here: only this task needs torch before a model is opened.
+    from zhixing.generation.text2text import Text2TextPipeline
+    from zhixing.models.encoder_decoder import EncoderDecoderModel
+
+    settings = None
+    if isinstance(model, (str, Path)):
+        from zhixing.models.load import load
+
+        model = load(model)
+        settings = load_generation_config(model.path)
+    tokenizer = tokenizer or getattr(model, "tokenizer", None)
+    model = getattr(model, "model", model)
+    if not isinstance(model, EncoderDecoderModel):
+        raise InputError(
+            tr(
+                f"text2text-generation needs an encoder-decoder, such as t5; this one is of the family {model.family}",
+                f"text2text-generation 需要编码器–解码器模型，例如 t5；此模型属于 {model.family} 族",
+            )
+        )
+    if tokenizer is None:
+        raise InputError(tr("pass tokenizer= with a bare model", "直接传入模型时请同时给出 tokenizer="))
+    return Text2TextPipeline(model.module, tokenizer, settings)
 
 
 def _fill_mask(model: Any, tokenizer: Tokenizer | None) -> Any:
@@ -157,6 +182,7 @@ def _sentence_embedding(model: Any, tokenizer: Tokenizer | None) -> Any:
 
 _TASKS: dict[str, Callable[[Any, Tokenizer | None], Any]] = {
     "text-generation": _text_generation,
+    "text2text-generation": _text2text_generation,
     "fill-mask": _fill_mask,
     "sentence-embedding": _sentence_embedding,
 }
