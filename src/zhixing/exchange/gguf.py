@@ -35,7 +35,7 @@ ARCHITECTURES = {"llama": "llama", "mistral": "llama", "qwen2": "qwen2", "qwen3"
 """transformers' name → llama.cpp's."""
 _TURNED = ("attn.c_attn.weight", "attn.c_proj.weight", "mlp.c_fc.weight", "mlp.c_proj.weight")
 _FULL = ("position_embd.weight",)
-BOUNDS = {"gpt2": Bounds(scores=3e-3, perplexity=1e-3)}
+BOUNDS = {"gpt2": Bounds(scores=2e-3, perplexity=1e-3)}
 """llama.cpp looks GELU up in a table of float16."""
 
 Arrays = dict[str, NDArray[Any]]
@@ -123,7 +123,7 @@ def check(ours: Path, theirs: Path, options: Options) -> Parity:
         str(theirs / FILE), n_ctx=context, n_batch=context, n_ubatch=context, logits_all=True, verbose=False,
         type_k=llama_cpp.GGML_TYPE_F32, type_v=llama_cpp.GGML_TYPE_F32, flash_attn=False,
     )  # fmt: skip
-    bounds = FLOAT16 if options.precision == "f16" else BOUNDS.get(expected.architecture, Bounds(scores=1e-4))
+    bounds = FLOAT16 if options.precision == "f16" else BOUNDS.get(expected.architecture, Bounds(scores=5e-5))
     questions = asked(loaded)
     measures = questions.ask(loaded, questions.reader, _their_reader(there), options.sample, bounds)
     ids = _ids_agree(loaded.tokenizer, there, options.sample.texts)
