@@ -14,7 +14,7 @@ test: $(READY)  ## the whole suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-exchange: $(READY)  ## exports computed by llama.cpp (built for minutes), ONNX Runtime, KenLM and gensim
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,exchange-tests]'
+	CMAKE_ARGS=-DLLAVA_BUILD=OFF $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,exchange-tests]'
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m 'exchange or not exchange' tests/exchange
 
 setup: $(READY)  ## the environment with everything the tests need
