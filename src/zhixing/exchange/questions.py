@@ -12,7 +12,7 @@ import inspect
 import string
 import textwrap
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -125,7 +125,11 @@ def ask_hidden(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bou
     windows = [
         wrap(loaded.tokenizer, window) for window in cut(loaded, sample, min(model.context_length - 2, _WINDOW), 0)
     ]
-    return compare_readers(ours, theirs, pieces(windows, model.context_length), bounds)
+    worst, largest = compare_readers(ours, theirs, pieces(windows, model.context_length), bounds)
+    return [
+        replace(worst, label=tr("largest difference of a hidden state", "隐状态的最大差")),
+        replace(largest, label=tr("largest hidden state", "最大的隐状态")),
+    ]
 
 
 def cut(loaded: Loaded, sample: Sample, window: int, opened: int = 1) -> list[Ids]:
