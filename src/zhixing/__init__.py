@@ -21,6 +21,8 @@ _PUBLIC = {
     "compare": "zhixing.comparison.run",
     "pipeline": "zhixing.generation.pipeline",
     "quickstart": "zhixing.main_job",
+    "export_model": "zhixing.exchange.run",
+    "import_model": "zhixing.exchange.run",
 }
 
 __all__ = ["__version__", *sorted(_PUBLIC)]

@@ -28,7 +28,7 @@ from zhixing.nn import (
     relative_attention,
     sliding_window,
 )
-from zhixing.pretraining import causal, span_corruption, warm_start
+from zhixing.pretraining import span_corruption, warm_start
 from zhixing.tokenizers import train
 from zhixing.training import loop, muon, optimizers, schedules
 
@@ -258,7 +258,7 @@ BROKEN = {
     ),
     "transformer.qwen3_loss: prompt learned too": (
         "transformer.qwen3_loss",
-        lambda patch: patch.setattr(causal, "cross_entropy_sum", _unweighted),
+        lambda patch: patch.setattr(losses, "cross_entropy_sum", _unweighted),
     ),
     "decoding.repetition_penalty: sign rule lost": (
         "decoding.repetition_penalty",

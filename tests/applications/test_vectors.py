@@ -8,6 +8,7 @@ import pytest
 from zhixing.applications import vectors
 from zhixing.errors import DataError, ModelFolderError
 from zhixing.model_folder import write_folder
+from zhixing.models.interop.fasttext import write_fasttext
 from zhixing.models.interop.vectors import write_vectors
 from zhixing.models.save import word_vector_files
 from zhixing.models.word_vectors import WordVectors
@@ -51,3 +52,13 @@ def test_files_of_questions(tmp_path) -> None:
 def test_nothing_there(tmp_path) -> None:
     with pytest.raises(ModelFolderError, match="no model folder"):
         vectors.open_vectors(tmp_path / "nowhere")
+
+
+def test_a_fasttext_file_is_known_by_its_beginning(tmp_path) -> None:
+    draw = np.random.default_rng(0)
+    grams = draw.normal(size=(64, 6)).astype(np.float32)
+    model = WordVectors(("where", "here", "a"), draw.normal(size=(3, 6)).astype(np.float32), grams, (3, 5))
+    write_fasttext(model, tmp_path / "v.bin")
+    found = vectors.open_vectors(tmp_path / "v.bin")
+    assert vectors.similarity(found, "where", "here") == pytest.approx(model.similarity("where", "here"), abs=1e-5)
+    assert len(vectors.neighbours(found, "unseen", 2)) == 2  # only n-grams give it a vector

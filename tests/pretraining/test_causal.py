@@ -8,7 +8,7 @@ from zhixing.data.windows import Batch
 from zhixing.models.decoders import build_decoder
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.llama import LlamaSettings
-from zhixing.pretraining import causal
+from zhixing.nn import losses
 from zhixing.pretraining.causal import CausalLM, DecoderWithLoss
 
 SHAPE = {"vocab_size": 31, "context_length": 10, "layers": 2, "width": 8, "heads": 2}
@@ -56,7 +56,7 @@ def expected(forward: DecoderWithLoss, b: Batch) -> float:
 def test_the_loss_is_the_sum_of_weighted_surprises(
     chunked: bool, boundary: bool, uneven: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(causal, "LOGITS_WORTH_CHUNKING", 0 if chunked else 1 << 60)
+    monkeypatch.setattr(losses, "_LOGITS_WORTH_CHUNKING", 0 if chunked else 1 << 60)
     weights = (np.arange(10) < np.array([[3], [10], [7]])).astype(np.float32) if uneven else None
     b, forward, objective = batch(weights, boundary), model(), CausalLM("cpu")
     assert objective.loss(forward, b).total.item() == pytest.approx(expected(forward, b), rel=1e-5)
@@ -67,7 +67,7 @@ def test_the_loss_is_the_sum_of_weighted_surprises(
 def test_both_ways_give_the_same_gradients(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     gradients = []
     for limit in (0, 1 << 60):
-        monkeypatch.setattr(causal, "LOGITS_WORTH_CHUNKING", limit)
+        monkeypatch.setattr(losses, "_LOGITS_WORTH_CHUNKING", limit)
         forward = model(tied=kind == "tied", gpt2=kind == "gpt2")
         CausalLM("cpu").loss(forward, batch()).total.backward()
         gradients.append([p.grad for p in forward.parameters()])

@@ -54,6 +54,6 @@ def test_a_folder_whose_name_has_a_space_is_quoted(tmp_path: Path) -> None:
     ],
 )
 def test_each_family_is_offered_what_it_can_do(tmp_path: Path, family: str, verbs: list[str]) -> None:
-    found = [" ".join(words[1:]) for words in next_commands(tmp_path, {"family": family})]
+    found = [" ".join(words[1:]) for words in next_commands(tmp_path, {"family": family}).values()]
     assert len(found) == len(verbs)
     assert all(command.startswith(f"{verb} {tmp_path}") for command, verb in zip(found, verbs, strict=True))

@@ -175,7 +175,7 @@ def test_the_loss_is_that_of_the_targets_and_smoothed_in_training_only():
 def test_large_outputs_are_computed_in_parts(monkeypatch):
     module, batch = network(MODEL), pairs().batch(0, 12)
     whole = SequenceToSequence("cpu").loss(EncoderDecoderWithLoss(module), batch).total
-    monkeypatch.setattr("zhixing.pretraining.sequence_to_sequence.LOGITS_WORTH_CHUNKING", 1)
+    monkeypatch.setattr("zhixing.nn.losses._LOGITS_WORTH_CHUNKING", 1)
     parts = SequenceToSequence("cpu").loss(EncoderDecoderWithLoss(module), batch).total
     assert parts.item() == pytest.approx(whole.item(), rel=1e-5)
 

@@ -51,7 +51,7 @@ def rebuilt(source, target):
 
 
 def source_of(seed=3):
-    return SpanWindows(Windows(), SETTINGS, TOKENIZER, seed)
+    return SpanWindows(Windows(), SETTINGS, TOKENIZER, seed, TOKENIZER.separator_id)
 
 
 def test_source_and_target_together_are_the_window():
@@ -114,7 +114,7 @@ def test_what_is_shown_is_what_the_network_gets():
 
 def test_too_few_sentinels_are_refused():
     with pytest.raises(ConfigError, match=r"has 1 sentinels.* 3 are needed"):
-        SpanWindows(Windows(), SpanSettings(sentinels=2), ByteTokenizer(extra_tokens=["<extra_id_0>"]), 0)
+        SpanWindows(Windows(), SpanSettings(sentinels=2), ByteTokenizer(extra_tokens=["<extra_id_0>"]), 0, 0)
 
 
 def test_a_recipe_with_too_few_sentinels_is_refused_before_anything_is_read():

@@ -13,6 +13,7 @@ from zhixing.evaluation.word_pairs import (
     read_pairs,
     speller,
 )
+from zhixing.models.interop.fasttext import is_fasttext, read_fasttext
 from zhixing.models.interop.vectors import read_vectors
 from zhixing.models.word_vectors import WordVectors, load_word_vectors
 
@@ -20,14 +21,17 @@ Ranked = list[tuple[str, float]]
 
 
 def open_vectors(source: str | Path) -> WordVectors:
-    """Open a model folder of word vectors, or a word2vec, GloVe or fastText ``.vec`` file (``.bin``: word2vec binary).
+    """Open a model folder of word vectors, or a file of word2vec, GloVe or fastText, text or binary.
 
     Raises:
         ModelFolderError: a folder that holds none.
         DataError: a file that is not whole.
     """
     path = Path(source)
-    return read_vectors(path) if path.is_file() else load_word_vectors(path)
+    if not path.is_file():
+        return load_word_vectors(path)
+    with path.open("rb") as file:
+        return (read_fasttext if is_fasttext(file.read(4)) else read_vectors)(path)
 
 
 def similarity(model: WordVectors, first: str, second: str) -> float:

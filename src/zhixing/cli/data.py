@@ -183,7 +183,7 @@ def _show_recipe(
     chosen = None if places is None else preview.places_from(places)
     recipe = load_settings(Recipe, path, override)
     preview.refuse_counted(recipe)
-    with preview.ids_of(recipe, ids or preview.ids_folder_of(source)) as made:
+    with preview.ids_of(recipe, ids or preview.ids_of_run(source)) as made:
         shown = preview.preview(recipe, made, batch, rows)
         if as_json:
             emit(True, preview.as_json(shown), "")

@@ -18,6 +18,7 @@ from zhixing.exchange.parity import Parity
 from zhixing.exchange.questions import Sample
 from zhixing.language import tr
 from zhixing.model_folder import Content
+from zhixing.models.interop.fasttext import is_fasttext
 
 Precision = Literal["f32", "f16"]
 
@@ -136,7 +137,6 @@ _TABLE = (
     ),
 )
 FORMATS = {one.name: one for one in _TABLE}
-_FASTTEXT_MAGIC = (793712314).to_bytes(4, "little")
 
 
 def named(name: str, direction: Literal["export", "import"]) -> Format:
@@ -172,7 +172,7 @@ def recognise(source: Path) -> Format:
         raise InputError(tr(f"there is nothing at {source}", f"{source} 处什么也没有"))
     with source.open("rb") as file:
         first = file.read(512)
-    if first.startswith(_FASTTEXT_MAGIC):
+    if is_fasttext(first):
         return FORMATS["fasttext"]
     if first.startswith(b"GGUF"):
         return named("gguf", "import")

@@ -7,7 +7,6 @@ run code are left out and named, and nothing is downloaded.
 
 from __future__ import annotations
 
-import json
 import logging as logs
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -18,9 +17,9 @@ import numpy as np
 import torch
 
 from zhixing.errors import InputError
-from zhixing.exchange.formats import Made, Options
+from zhixing.exchange.formats import Made, Options, json_text
 from zhixing.exchange.ours import Asked, asked
-from zhixing.exchange.pairs import shifted, start_id
+from zhixing.exchange.pairs import shifted, start_id_of
 from zhixing.exchange.parity import Bounds, Parity, Reader, Scores
 from zhixing.language import tr
 from zhixing.model_folder import Content, read_bytes, read_config
@@ -67,7 +66,9 @@ def check(ours: Path, theirs: Path, options: Options) -> Parity:
     questions = asked(loaded)
     found = Parity(
         f"transformers {transformers.__version__}",
-        tuple(questions.ask(loaded, questions.reader, _open_there(theirs, questions), options.sample, Bounds())),
+        tuple(
+            questions.ask(loaded, questions.reader, _open_there(theirs, questions, loaded), options.sample, Bounds())
+        ),
     )
     return found
 
@@ -89,8 +90,8 @@ def _folder_files(loaded: Loaded) -> dict[str, Content]:
     files |= companion_files(tokenizer, loaded.chat_template)
     folder = loaded.path
     if (folder / "tokenizer_config.json").is_file():  # without what asks for code to be run
-        files["tokenizer_config.json"] = _json(read_config(folder, "tokenizer_config.json"))
-    files |= {name: _json(read_config(folder, name)) for name in _KEPT if (folder / name).is_file()}
+        files["tokenizer_config.json"] = json_text(read_config(folder, "tokenizer_config.json"))
+    files |= {name: json_text(read_config(folder, name)) for name in _KEPT if (folder / name).is_file()}
     files |= {name: read_bytes(folder, name, limit=16 << 20) for name in _PAGES if (folder / name).is_file()}
     _tell_what_is_left(folder, files)
     return files
@@ -128,7 +129,7 @@ def class_name(loaded: Loaded) -> str | None:
     return str(names[0]) if names else None
 
 
-def _open_there(folder: Path, questions: Asked) -> Reader:
+def _open_there(folder: Path, questions: Asked, loaded: Loaded) -> Reader:
     """Return the scores that transformers computes in float32; safetensors only, no code of the folder, no network."""
     import transformers
 
@@ -148,7 +149,7 @@ def _open_there(folder: Path, questions: Asked) -> Reader:
         ).eval()
 
     if questions.kind == "pairs":
-        return _pairs_reader(model, start_id(load(folder)))
+        return _pairs_reader(model, start_id_of(loaded))
     if fields.get("model_type") == "xlnet":
         return _permuted_reader(model)
     return _reader(model, questions.kind)
@@ -214,7 +215,3 @@ def _quiet() -> Iterator[None]:
         remarks.set_verbosity(verbosity)
         if bars:
             remarks.enable_progress_bar()
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"

@@ -23,6 +23,7 @@ from zhixing.exchange.parity import (
     perplexity_change,
 )
 from zhixing.exchange.questions import Sample, cut, mean_loss, pieces
+from zhixing.models.encoder_decoder import start_id
 from zhixing.models.load import Loaded
 from zhixing.models.protocol import Ids
 
@@ -44,11 +45,10 @@ def ask_pairs(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, boun
     return measures + perplexity_change(losses[0], losses[1], sum(map(len, windows)), bounds)
 
 
-def start_id(loaded: Loaded) -> int:
+def start_id_of(loaded: Loaded) -> int:
     """Return the id that opens every target."""
     module: Any = loaded.model
-    found = getattr(module.module.settings, "start_id", None)
-    return loaded.tokenizer.separator_id if found is None else int(found)
+    return start_id(module.module.settings, loaded.tokenizer.separator_id)
 
 
 class PairReader:
@@ -56,7 +56,7 @@ class PairReader:
 
     def __init__(self, loaded: Loaded) -> None:
         model: Any = loaded.model
-        self.module, self.start = model.module, start_id(loaded)
+        self.module, self.start = model.module, start_id_of(loaded)
 
     def __call__(self, ids: Ids, lengths: Ids, targets: Ids | None = None) -> Scores:
         """Return (B, T, V) scores; ``targets`` (B, T) stand in the place of the ids themselves."""
@@ -77,7 +77,7 @@ def _write(loaded: Loaded, sources: Sequence[Ids], tokens: int) -> list[Ids]:
     """Return the greedy target of each source, all in one batch, with a cache."""
     model: Any = loaded.model
     module, (ids, lengths) = model.module, padded(sources)
-    latest = torch.full((len(sources), 1), start_id(loaded), dtype=torch.int64)
+    latest = torch.full((len(sources), 1), start_id_of(loaded), dtype=torch.int64)
     written = []
     with torch.inference_mode():
         real = torch.from_numpy(lengths)

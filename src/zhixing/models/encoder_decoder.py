@@ -85,6 +85,11 @@ def source_and_target_length(settings: Any) -> tuple[int, int]:
     return int(settings.context_length) + 1 - target, target
 
 
+def start_id(settings: Any, separator_id: int) -> int:
+    """Return the id that opens every target: the settings', or else the separator."""
+    return separator_id if settings.start_id is None else int(settings.start_id)
+
+
 @dataclass
 class BlockState:
     """What an encoder-decoder remembers of B texts.
@@ -255,7 +260,7 @@ class BlockDecoder:
 
     def _start(self, first: Tensor) -> Tensor:
         """Return the (B,) ids that decoders start with: the settings', or else the separator, a text's first id."""
-        start = getattr(self.settings, "start_id", None)
+        start = self.settings.start_id
         return first if start is None else torch.full_like(first, start)
 
 

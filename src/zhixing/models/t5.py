@@ -23,9 +23,9 @@ from torch.nn import functional
 from zhixing.config import Settings, setting
 from zhixing.language import tr
 from zhixing.models.presets import expand
-from zhixing.nn.attention import plan_reading
+from zhixing.nn.attention import join_heads, plan_reading, split_heads
 from zhixing.nn.cache import KeyValueCache
-from zhixing.nn.cross_cache import CrossCache
+from zhixing.nn.cross_cache import CrossCache, source_of
 from zhixing.nn.dropout import Dropout
 from zhixing.nn.linear import PackedLinear
 from zhixing.nn.norms import RMSNorm
@@ -303,14 +303,16 @@ class T5(nn.Module):
             ValueError: there is no memory, and no cache that knows the source.
         """
         reading = plan_reading(ids, cache=None if cache is None else cache.own, lengths=lengths)
-        source = self._source(memory, memory_lengths, cache)
+        blocks = self._blocks("decoder")
+        keys, values, real = source_of([block.cross for block in blocks], memory, memory_lengths, cache)
+        hidden = None if real is None else padding_bias(real, keys[0].shape[2], keys[0])
         bias = self._causal_bias(ids, reading.slots, fresh=reading.causal)
         x = self.dropout(self.token_embedding(ids))
-        for layer, block in enumerate(self._blocks("decoder")):
+        for layer, block in enumerate(blocks):
             query, key, value = block.attention.project(block.attention_norm(x))
             mixed = block.attention.mix(query, *reading.remember(layer, key, value), bias)
             x = x + block.dropout(mixed)
-            looked = block.cross(block.cross_norm(x), source.keys[layer], source.values[layer], source.bias)
+            looked = block.cross(block.cross_norm(x), keys[layer], values[layer], hidden)
             x = x + block.dropout(looked)
             x = x + block.dropout(block.feed_forward(block.feed_forward_norm(x)))
         x = self.dropout(self.decoder_norm(x))
@@ -324,22 +326,6 @@ class T5(nn.Module):
         later = torch.arange(keys, device=ids.device) > places[..., None]
         later = later[:, None] if later.ndim == 3 else later
         return self.decoder_bias(places, keys).masked_fill(later, -torch.inf)
-
-    def _source(self, memory: Tensor | None, lengths: Tensor | None, cache: CrossCache | None) -> _Source:
-        """Return the source as each layer of the decoder looks at it, from the cache if it is there."""
-        if cache is not None and cache.source_lengths is not None:
-            width = cache.keys[0].shape[2]
-            return _Source(cache.keys, cache.values, padding_bias(cache.source_lengths, width, cache.keys[0]))
-        if memory is None:
-            raise ValueError("a target needs a source: memory, or a cache that knows it")
-        pairs = [block.cross.source(memory) for block in self._blocks("decoder")]
-        keys, values = [key for key, _ in pairs], [value for _, value in pairs]
-        if cache is not None:
-            whole = torch.full((len(memory),), memory.shape[1], dtype=torch.int64, device=memory.device)
-            cache.keys, cache.values = keys, values
-            cache.source_lengths = whole if lengths is None else lengths
-        bias = None if lengths is None else padding_bias(lengths, memory.shape[1], memory)
-        return _Source(keys, values, bias)
 
     def _blocks(self, stack: str) -> list[Any]:
         return list(self.blocks[stack].children())
@@ -358,13 +344,3 @@ def padding_bias(lengths: Tensor, size: int, like: Tensor) -> Tensor:
     return torch.zeros(padded.shape, dtype=like.dtype, device=like.device).masked_fill(padded, -torch.inf)[
         :, None, None
     ]
-
-
-def split_heads(x: Tensor, heads: int) -> Tensor:
-    """(B, T, H * E) to (B, H, T, E)."""
-    return x.view(*x.shape[:-1], heads, -1).transpose(1, 2)
-
-
-def join_heads(x: Tensor) -> Tensor:
-    """(B, H, T, E) to (B, T, H * E)."""
-    return x.transpose(1, 2).flatten(2)

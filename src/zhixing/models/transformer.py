@@ -23,9 +23,9 @@ from torch.nn import functional
 from zhixing.config import Settings, setting
 from zhixing.language import tr
 from zhixing.models.presets import expand
-from zhixing.nn.attention import Reading, attend, plan_reading
+from zhixing.nn.attention import Reading, attend, join_heads, plan_reading, split_heads
 from zhixing.nn.cache import KeyValueCache
-from zhixing.nn.cross_cache import CrossCache
+from zhixing.nn.cross_cache import CrossCache, source_of
 from zhixing.nn.dropout import Dropout
 from zhixing.nn.linear import PackedLinear
 from zhixing.nn.norms import LayerNorm
@@ -128,18 +128,18 @@ class SelfAttention(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """(B, S, D) to (B, S, D), in both directions; mask as for ``attend``."""
-        return self.output(_together(attend(*self.project(x), mask)))
+        return self.output(join_heads(attend(*self.project(x), mask)))
 
     def project(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, T, D) to query, key and value, (B, H, T, E) each."""
-        query, key, value = _apart(self.query_key_value(x), 3 * self.heads).chunk(3, dim=1)
+        query, key, value = split_heads(self.query_key_value(x), 3 * self.heads).chunk(3, dim=1)
         return query, key, value
 
     def causal(self, x: Tensor, reading: Reading, layer: int) -> Tensor:
         """(B, T, D) to (B, T, D), no place seeing a later one."""
         query, key, value = self.project(x)
         key, value = reading.remember(layer, key, value)
-        return self.output(_together(attend(query, key, value, reading.mask, reading.causal)))
+        return self.output(join_heads(attend(query, key, value, reading.mask, reading.causal)))
 
 
 class CrossAttention(nn.Module):
@@ -154,12 +154,12 @@ class CrossAttention(nn.Module):
 
     def source(self, memory: Tensor) -> tuple[Tensor, Tensor]:
         """(B, S, D) to key and value, (B, H, S, E) each."""
-        key, value = _apart(self.key_value(memory), 2 * self.heads).chunk(2, dim=1)
+        key, value = split_heads(self.key_value(memory), 2 * self.heads).chunk(2, dim=1)
         return key, value
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
         """(B, T, D) to (B, T, D); mask (B, 1, 1, S): True where the source is real."""
-        return self.output(_together(attend(_apart(self.query(x), self.heads), key, value, mask)))
+        return self.output(join_heads(attend(split_heads(self.query(x), self.heads), key, value, mask)))
 
 
 class FeedForward(nn.Module):
@@ -287,10 +287,12 @@ class Transformer(nn.Module):
             ValueError: there is no memory, and no cache that knows the source.
         """
         reading = plan_reading(ids, cache=None if cache is None else cache.own, lengths=lengths)
-        sources, mask = self._sources(memory, memory_lengths, cache)
+        stack = self._stack("decoder")
+        keys, values, real = source_of([block.cross for block in stack], memory, memory_lengths, cache)
+        mask = _real(real, keys[0].shape[2])
         x = self._embed(ids, reading.slots)
-        for layer, block in enumerate(self._stack("decoder")):
-            x = block(x, reading, layer, sources[layer], mask)
+        for layer, block in enumerate(stack):
+            x = block(x, reading, layer, (keys[layer], values[layer]), mask)
         return x if self.head_bias is None else torch.cat([x, x.new_ones(*ids.shape, 1)], dim=-1)
 
     def _embed(self, ids: Tensor, slots: Tensor | None) -> Tensor:
@@ -299,21 +301,6 @@ class Transformer(nn.Module):
         places = self.places if needed <= len(self.places) else _halves(needed, self.settings.width).to(self.places)
         positions = places[: ids.shape[1]] if slots is None else places[slots]
         return self.dropout(self.token_embedding(ids) * self.scale + positions)
-
-    def _sources(
-        self, memory: Tensor | None, lengths: Tensor | None, cache: CrossCache | None
-    ) -> tuple[list[tuple[Tensor, Tensor]], Tensor | None]:
-        """Return the source's keys and values for each layer, and its mask; from the cache if it is there."""
-        if cache is not None and cache.source_lengths is not None:
-            return list(zip(cache.keys, cache.values, strict=True)), _real(cache.source_lengths, cache.keys[0].shape[2])
-        if memory is None:
-            raise ValueError("a target needs a source: memory, or a cache that knows it")
-        pairs = [block.cross.source(memory) for block in self._stack("decoder")]
-        if cache is not None:
-            whole = torch.full((len(memory),), memory.shape[1], dtype=torch.int64, device=memory.device)
-            cache.keys, cache.values = [key for key, _ in pairs], [value for _, value in pairs]
-            cache.source_lengths = whole if lengths is None else lengths
-        return pairs, _real(lengths, memory.shape[1])
 
     def _stack(self, name: str) -> list[Any]:
         return list(self.blocks[name].children())
@@ -330,13 +317,3 @@ def _real(lengths: Tensor | None, size: int) -> Tensor | None:
     if lengths is None:
         return None
     return (torch.arange(size, device=lengths.device) < lengths[:, None])[:, None, None]
-
-
-def _apart(x: Tensor, heads: int) -> Tensor:
-    """(B, T, H * E) to (B, H, T, E)."""
-    return x.view(*x.shape[:-1], heads, -1).transpose(1, 2)
-
-
-def _together(x: Tensor) -> Tensor:
-    """(B, H, T, E) to (B, T, H * E)."""
-    return x.transpose(1, 2).flatten(2)

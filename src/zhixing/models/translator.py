@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from zhixing.errors import ContextLengthError
-from zhixing.models.encoder_decoder import joined, source_and_target_length
+from zhixing.models.encoder_decoder import joined, source_and_target_length, start_id
 from zhixing.models.protocol import Ids, LogProbs
 
 
@@ -36,8 +36,7 @@ class Translator:
         self._device = next(module.parameters()).device
         settings: Any = module.settings
         self._source_length, self.target_length = source_and_target_length(settings)
-        start = getattr(settings, "start_id", None)
-        self._start = separator_id if start is None else int(start)
+        self._start = start_id(settings, separator_id)
 
     @property
     def family(self) -> str:

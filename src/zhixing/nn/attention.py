@@ -40,6 +40,16 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None
     )
 
 
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, T, H * E) to (B, H, T, E)."""
+    return x.view(*x.shape[:-1], heads, -1).transpose(1, 2)
+
+
+def join_heads(x: Tensor) -> Tensor:
+    """(B, H, T, E) to (B, T, H * E)."""
+    return x.transpose(1, 2).flatten(2)
+
+
 def document_mask(documents: Tensor) -> Tensor:
     """Return the (B, 1, T, T) mask of "not later, and in the same document" for (B, T) document numbers."""
     length = documents.shape[1]

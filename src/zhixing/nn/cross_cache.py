@@ -5,12 +5,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from zhixing.nn.cache import KeyValueCache
+
+
+class CrossAttention(Protocol):
+    """A decoder layer's look at the source."""
+
+    def source(self, memory: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, S, D) to key and value, (B, H, S, E) each."""
 
 
 @dataclass
@@ -66,3 +74,25 @@ class CrossCache:
             [stack([cache.values[layer] for cache in caches]) for layer in layers],
             torch.cat(lengths),
         )
+
+
+def source_of(
+    layers: Sequence[CrossAttention], memory: Tensor | None, lengths: Tensor | None, cache: CrossCache | None
+) -> tuple[list[Tensor], list[Tensor], Tensor | None]:
+    """Return each layer's keys and values (B, H, S, E) of the source, and how many of the S are real (None: all).
+
+    A cache that knows the source gives them; one that does not is told.
+
+    Raises:
+        ValueError: there is no memory (B, S, D), and no cache that knows the source.
+    """
+    if cache is not None and cache.source_lengths is not None:
+        return cache.keys, cache.values, cache.source_lengths
+    if memory is None:
+        raise ValueError("a target needs a source: memory, or a cache that knows it")
+    pairs = [layer.source(memory) for layer in layers]
+    keys, values = [key for key, _ in pairs], [value for _, value in pairs]
+    if cache is not None:
+        whole = torch.full((len(memory),), memory.shape[1], dtype=torch.int64, device=memory.device)
+        cache.keys, cache.values, cache.source_lengths = keys, values, whole if lengths is None else lengths
+    return keys, values, lengths

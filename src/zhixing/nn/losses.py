@@ -6,6 +6,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+_LOGITS_WORTH_CHUNKING = 1 << 23
+"""Below this many logits the plain form is faster; above it, memory traffic makes the chunked form win."""
+
 
 def cross_entropy_sum(logits: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
     """Return ``-sum(weight * log softmax(logits)[target])``, a scalar in nats.
@@ -133,3 +136,17 @@ def permutation_lm_sum(logits: Tensor, ids: Tensor, order: Tensor, predicted: in
     places = order[:, order.shape[1] - predicted :]
     rows = torch.arange(len(order), device=order.device)[:, None]
     return cross_entropy_sum(logits[rows, places].flatten(0, 1), ids.gather(1, places).flatten())
+
+
+def head_cross_entropy_sum(hidden: Tensor, weight: Tensor, targets: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Return ``cross_entropy_sum`` of what an output head makes of hidden states, in whichever form is faster.
+
+    Args:
+        hidden: (N, D).
+        weight: (V, D) of the head.
+        targets: (N,) ids.
+        weights: (N,) weight of each target; None: all 1.
+    """
+    if len(hidden) * len(weight) >= _LOGITS_WORTH_CHUNKING and hidden.dtype == weight.dtype:
+        return linear_cross_entropy_sum(hidden, weight, targets, weights)
+    return cross_entropy_sum(functional.linear(hidden, weight).float(), targets, weights)

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from zhixing.nn.attention import join_heads, split_heads
 from zhixing.nn.linear import PackedLinear
 
 
@@ -136,19 +137,19 @@ class RelativeAttention(nn.Module):
     def keys_values(self, content: Tensor) -> tuple[Tensor, Tensor]:
         """Return keys and values (B, H, S, E) of the content stream (B, S, D)."""
         key, value = self.key_value(content).chunk(2, dim=-1)
-        return self._split(key), self._split(value)
+        return split_heads(key, self.heads), split_heads(value, self.heads)
 
     def distances(self, waves: Tensor) -> Tensor:
         """Map the waves of P distances (P, D) to what queries are compared with: (H, P, E)."""
-        return self._split(self.position(waves)[None])[0]
+        return split_heads(self.position(waves)[None], self.heads)[0]
 
     def forward(self, x: Tensor, key: Tensor, value: Tensor, distance: Tensor, sight: Sight) -> Tensor:
         """Let a stream (B, T, D) look at keys and values (B, H, S, E); returns (B, T, D)."""
-        query = self._split(self.query(x))
+        query = split_heads(self.query(x), self.heads)
         segment = None if sight.differs is None else self._segment_scores(query, sight.differs)
         u, v = (each.view(self.heads, 1, -1) for each in (self.content_bias, self.position_bias))
         mixed = attend_relative(query, key, value, distance, u, v, sight, segment)
-        return self.output(mixed.transpose(1, 2).flatten(2))
+        return self.output(join_heads(mixed))
 
     def _segment_scores(self, query: Tensor, differs: Tensor) -> Tensor:
         """Return ``(q + b) · s``, s being the vector of "same" or of "another"; (B, H, T, S)."""
@@ -157,10 +158,6 @@ class RelativeAttention(nn.Module):
         kinds = self.segment_embedding.view(2, self.heads, 1, -1)
         same, other = ((query + self.segment_bias.view(self.heads, 1, -1)) * kind for kind in kinds)
         return torch.where(differs[:, None], other.sum(-1, keepdim=True), same.sum(-1, keepdim=True))
-
-    def _split(self, x: Tensor) -> Tensor:
-        """(B, T, D) to (B, H, T, E)."""
-        return x.view(*x.shape[:-1], self.heads, -1).transpose(1, 2)
 
 
 def two_stream_masks(

@@ -7,13 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from zhixing.data.windows import Batch, TokenWindows
-from zhixing.nn.losses import cross_entropy_sum, linear_cross_entropy_sum
+from zhixing.nn.losses import head_cross_entropy_sum
 from zhixing.pretraining.shown import ShownPart
 from zhixing.pretraining.visibility import before
 from zhixing.training.objective import Loss
-
-# Below this many logits the plain form is faster; above it, memory traffic makes the chunked form win.
-LOGITS_WORTH_CHUNKING = 1 << 23
 
 
 class CausalWindows:
@@ -90,6 +87,4 @@ class DecoderWithLoss(nn.Module):
         hidden = self.decoder(inputs, positions=positions, documents=documents).flatten(0, 1)
         head = self.decoder.head_weight
         assert isinstance(head, Tensor)
-        if hidden.shape[0] * head.shape[0] >= LOGITS_WORTH_CHUNKING and hidden.dtype == head.dtype:
-            return linear_cross_entropy_sum(hidden, head, targets, weights)
-        return cross_entropy_sum(nn.functional.linear(hidden, head).float(), targets, weights)
+        return head_cross_entropy_sum(hidden, head, targets, weights)

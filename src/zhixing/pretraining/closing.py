@@ -10,7 +10,7 @@ from typing import Any
 from zhixing.errors import ZhixingError
 from zhixing.language import tr
 from zhixing.models.families import ENCODERS
-from zhixing.pretraining.run import IDS_FOLDER, TrainResult
+from zhixing.pretraining.run import TrainResult, ids_folder_of
 from zhixing.training.metrics import read_metrics
 
 
@@ -18,28 +18,27 @@ def closing_words(result: TrainResult) -> str:
     """Return the lines that ``zhixing train`` and ``zhixing resume`` end with."""
     folder = result.folder
     lines = [tr(f"model: {folder}", f"模型：{folder}"), *_learned(_records(folder))]
-    commands = [join(command) for command in next_commands(folder, result.facts)]
+    commands = [join(command) for command in next_commands(folder, result.facts).values()]
     return "\n".join([*lines, tr("next:", "接下来可以："), *(f"  {command}" for command in commands)])
 
 
-def next_commands(folder: Path, facts: Mapping[str, Any]) -> list[list[str]]:
-    """Return the words of the commands that a model of this family is ready for."""
+def next_commands(folder: Path, facts: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the words of the commands that a model of this family is ready for, by verb or task."""
     family, name = str(facts.get("family")), str(folder)
     if family == "word_vectors":
-        return [["zhixing", "run", "neighbours", name, tr("WORD", "词")]]
-    evaluate = ["zhixing", "evaluate", name, "--data", str(_shards(folder))]
+        return {"neighbours": ["zhixing", "run", "neighbours", name, tr("WORD", "词")]}
     if (folder / "modules.json").is_file():  # it says how sentences are pooled
         first, second = tr("one sentence", "一个句子"), tr("another", "另一个")
-        return [["zhixing", "run", "similarity", name, first, second]]
+        return {"similarity": ["zhixing", "run", "similarity", name, first, second]}
+    evaluate = ["zhixing", "evaluate", name, "--data", str(ids_folder_of(folder) / "shards")]
     if family in ENCODERS:
-        return [evaluate, ["zhixing", "run", "fill-mask", name, tr("one <|mask|> here", "此处有一个 <|mask|>")]]
-    return [evaluate, ["zhixing", "generate", name, tr("Once upon a time", "从前")], ["zhixing", "serve", name]]
-
-
-def _shards(folder: Path) -> Path:
-    """Return the folder of the ids that the run has read."""
-    link = folder / IDS_FOLDER
-    return (Path(link.read_text(encoding="utf-8").strip()) if link.exists() else folder) / "shards"
+        blank = tr("one <|mask|> here", "此处有一个 <|mask|>")
+        return {"evaluate": evaluate, "fill-mask": ["zhixing", "run", "fill-mask", name, blank]}
+    return {
+        "evaluate": evaluate,
+        "generate": ["zhixing", "generate", name, tr("Once upon a time", "从前")],
+        "serve": ["zhixing", "serve", name],
+    }
 
 
 def _records(folder: Path) -> list[dict[str, Any]]:

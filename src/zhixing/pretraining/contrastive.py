@@ -43,7 +43,6 @@ class ContrastiveSettings(Settings):
     """How sentences are told apart."""
 
     kind: Literal["contrastive"] = setting("contrastive", "a sentence among those of its batch", "在批次中认出同一句子")
-    views: Literal["dropout"] = setting("dropout", "what makes two views of a sentence", "如何得到同一句子的两个视图")
     temperature: float = setting(0.05, "cosines are divided by it", "余弦除以该温度", gt=0)
     pooling: PoolingKind = setting(
         "mean", "of a sentence's states, or its first token's state", "取句中各状态的均值，或首个词元的状态"

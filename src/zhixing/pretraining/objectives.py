@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, Protocol, TypeVar
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import Field
 from torch import nn
@@ -16,6 +16,8 @@ from zhixing.config import Settings, setting
 from zhixing.data.windows import TokenWindows
 from zhixing.language import tr
 from zhixing.models.bert import BertSettings
+from zhixing.models.decoders import DecoderSettings
+from zhixing.models.encoder_decoder import start_id
 from zhixing.models.sentence_embedding import Pooling
 from zhixing.pretraining.causal import CausalLM, CausalWindows, DecoderWithLoss
 from zhixing.pretraining.contrastive import (
@@ -45,8 +47,6 @@ from zhixing.pretraining.span_corruption import GapsWithLoss, SpanBatch, SpanLM,
 from zhixing.tokenizers.protocol import Tokenizer
 from zhixing.tokenizers.specials import MASK
 from zhixing.training.objective import BatchSource, Objective
-
-SettingsT = TypeVar("SettingsT", bound=Settings)
 
 
 class AutoSettings(Settings):
@@ -139,9 +139,11 @@ def extra_tokens(settings: ObjectiveSettings, family: str) -> tuple[str, ...]:
     return EXTRA_TOKENS.get(resolved.kind, ())
 
 
-def choose(settings: ObjectiveSettings, model: Settings, tokenizer: Tokenizer, device: str, seed: int) -> Pretraining:
+def choose(
+    settings: ObjectiveSettings, model: DecoderSettings, tokenizer: Tokenizer, device: str, seed: int
+) -> Pretraining:
     """Return the objective of a run, ready: the settings as ``resolve`` takes them, and what it may need."""
-    resolved = resolve(settings, str(getattr(model, "family", None)))
+    resolved = resolve(settings, model.family)
     if isinstance(resolved, SequenceToSequenceSettings):
         return sequence_to_sequence(resolved, model, tokenizer, device, seed)
     if isinstance(resolved, SpanSettings):
@@ -189,7 +191,7 @@ def permutation(settings: PermutationSettings, tokenizer: Tokenizer, device: str
 
 
 def sequence_to_sequence(
-    settings: SequenceToSequenceSettings, model: Settings, tokenizer: Tokenizer, device: str, seed: int
+    settings: SequenceToSequenceSettings, model: DecoderSettings, tokenizer: Tokenizer, device: str, seed: int
 ) -> Pretraining:
     """A target after its source."""
 
@@ -204,7 +206,9 @@ def sequence_to_sequence(
     )
 
 
-def contrastive(settings: ContrastiveSettings, model: Settings, tokenizer: Tokenizer, device: str) -> Pretraining:
+def contrastive(
+    settings: ContrastiveSettings, model: DecoderSettings, tokenizer: Tokenizer, device: str
+) -> Pretraining:
     """A sentence among the others of its batch."""
     assert isinstance(model, BertSettings)
     return Pretraining(
@@ -218,7 +222,7 @@ def contrastive(settings: ContrastiveSettings, model: Settings, tokenizer: Token
 
 
 def span_corruption(
-    settings: SpanSettings, model: Settings, tokenizer: Tokenizer, device: str, seed: int
+    settings: SpanSettings, model: DecoderSettings, tokenizer: Tokenizer, device: str, seed: int
 ) -> Pretraining:
     """Dropped spans from what is left."""
 
@@ -228,14 +232,14 @@ def span_corruption(
     return Pretraining(
         SpanLM(device),
         GapsWithLoss,
-        lambda windows: SpanWindows(windows, settings, tokenizer, seed, getattr(model, "start_id", None)),
+        lambda windows: SpanWindows(windows, settings, tokenizer, seed, start_id(model, tokenizer.separator_id)),
         tokens,
     )
 
 
-def fitted(model: SettingsT, objective: ObjectiveSettings, tokenizer: Tokenizer) -> SettingsT:
+def fitted(model: DecoderSettings, objective: ObjectiveSettings, tokenizer: Tokenizer) -> DecoderSettings:
     """Return a model's settings with what its objective decides: one that fills gaps knows its sentinels."""
-    resolved = resolve(objective, str(getattr(model, "family", None)))
+    resolved = resolve(objective, model.family)
     if not isinstance(resolved, SpanSettings):
         return model
     return model.replace(gap_ids=tuple(sentinel_ids(tokenizer, resolved.sentinels).tolist()))

@@ -16,7 +16,7 @@ from zhixing.pretraining.neural import sized, training_windows
 from zhixing.pretraining.objectives import choose, resolve
 from zhixing.pretraining.prepare import Ids, prepare_ids
 from zhixing.pretraining.recipe import Recipe
-from zhixing.pretraining.run import COUNTED, IDS_FOLDER
+from zhixing.pretraining.run import COUNTED, ids_folder_of
 from zhixing.pretraining.shown import ShownPart
 from zhixing.pretraining.visibility import reach, within
 from zhixing.tokenizers.protocol import Tokenizer
@@ -99,10 +99,9 @@ def refuse_counted(recipe: Recipe) -> None:
         )
 
 
-def ids_folder_of(source: Path) -> Path | None:
+def ids_of_run(source: Path) -> Path | None:
     """Return where a run in ``source`` has its ids; None: it is no folder of a run, or has none yet."""
-    link = source / IDS_FOLDER
-    folder = Path(link.read_text(encoding="utf-8").strip()) if link.is_file() else source
+    folder = ids_folder_of(source)
     return folder if (folder / "shards").is_dir() else None
 
 

@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import join
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,8 +139,7 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
         )
     if isinstance(recipe.model, WordVectorSettings):
         return _train_word_vectors(recipe, folder)
-    link = folder / IDS_FOLDER
-    ids_folder = Path(link.read_text(encoding="utf-8").strip()) if link.exists() else folder
+    ids_folder = ids_folder_of(folder)
     if isinstance(recipe.model, COUNTED):
         return _train_counted(recipe, folder, _ids(recipe, ids_folder))
     with Checkpoints(folder / STATE, keep=recipe.training.keep_checkpoints) as checkpoints:
@@ -153,6 +153,12 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
             _log.info(tr("no checkpoint: starting from the beginning", "没有检查点：从头开始"))
         replace_file(folder / RECIPE, to_yaml(recipe))
         return _finish(neural)
+
+
+def ids_folder_of(folder: Path) -> Path:
+    """Return the folder of tokenizer and shards that the run in ``folder`` reads."""
+    link = folder / IDS_FOLDER
+    return Path(link.read_text(encoding="utf-8").strip()) if link.is_file() else folder
 
 
 def _check_free(out: Path) -> None:
@@ -211,6 +217,7 @@ def _finish(neural: NeuralRun) -> TrainResult:
 
 
 def _report(neural: NeuralRun) -> None:
+    from zhixing.pretraining.closing import next_commands
     from zhixing.training.report import write_report
 
     recipe, ids, folder = neural.recipe, neural.ids, neural.folder
@@ -222,19 +229,8 @@ def _report(neural: NeuralRun) -> None:
         facts=neural.facts(),
         data_card=data_card(ids),
         samples=_samples(neural),
-        commands=_commands(neural),
+        commands={verb: join(words) for verb, words in next_commands(folder, neural.facts()).items()},
     )
-
-
-def _commands(neural: NeuralRun) -> dict[str, str]:
-    """Return what to do next with the model."""
-    if _learns_sentences(neural.recipe):
-        first, second = tr("one sentence", "一个句子"), tr("another", "另一个")
-        return {"similarity": f"zhixing run similarity {neural.folder} '{first}' '{second}'"}
-    if neural.settings.family in ENCODERS:
-        shards = neural.ids.prepared.validation.folder.parent
-        return {"evaluate": f"zhixing evaluate {neural.folder} --data {shards}"}
-    return {"serve": f"zhixing serve {neural.folder}"}
 
 
 def _samples(neural: NeuralRun) -> list[Sample]:

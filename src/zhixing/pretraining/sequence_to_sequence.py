@@ -30,12 +30,10 @@ from torch.nn import functional
 
 from zhixing.config import Settings, setting
 from zhixing.data.windows import TokenWindows
-from zhixing.models.encoder_decoder import source_and_target_length
+from zhixing.models.encoder_decoder import source_and_target_length, start_id
 from zhixing.models.protocol import Ids
-from zhixing.nn.losses import cross_entropy_sum, linear_cross_entropy_sum
-from zhixing.pretraining.causal import LOGITS_WORTH_CHUNKING
-from zhixing.pretraining.shown import ShownPart
-from zhixing.pretraining.visibility import around, before
+from zhixing.nn.losses import head_cross_entropy_sum
+from zhixing.pretraining.shown import ShownPart, shown_pair
 from zhixing.training.objective import Loss
 
 
@@ -87,8 +85,7 @@ class PairWindows:
     ) -> None:
         self._windows, self._settings, self._seed, self._separator = windows, settings, seed, separator_id
         self._source_length, self._target_length = source_and_target_length(model)
-        start = getattr(model, "start_id", None)
-        self._start = separator_id if start is None else int(start)
+        self._start = start_id(model, separator_id)
 
     def batch(self, start: int, count: int) -> PairBatch:
         """Return the windows at positions ``start`` to ``start + count - 1``."""
@@ -104,29 +101,8 @@ class PairWindows:
 
     def shown(self, batch: PairBatch, row: int) -> tuple[ShownPart, ...]:
         """Return one row as the encoder and as the decoder read it."""
-        read, weights = int(batch.source_lengths[row]), batch.weights[row]
-        size, length = batch.source.shape[1], batch.inputs.shape[1]
-        nothing, documents = np.zeros(size, np.int64), np.zeros(length, np.int64)
-        source = ShownPart(
-            name="source",
-            ids=batch.source[row],
-            targets=nothing - 1,
-            weights=nothing.astype(np.float32),
-            positions=np.arange(size),
-            documents=nothing,
-            visible=around(None, size, read),
-        )
-        target = ShownPart(
-            name="target",
-            ids=batch.inputs[row],
-            targets=np.where(weights > 0, batch.targets[row], -1),
-            weights=weights,
-            positions=np.arange(length),
-            documents=documents,
-            visible=before(documents),
-            sees_source=np.broadcast_to(np.arange(size) < read, (length, size)),
-        )
-        return source, target
+        b = batch
+        return shown_pair(b.source[row], int(b.source_lengths[row]), b.inputs[row], b.targets[row], b.weights[row])
 
     def _pair(self, ids: Ids, draw: np.random.Generator) -> tuple[Ids, Ids]:
         """Return source and target of the (T + 1,) ids of a window."""
@@ -187,6 +163,4 @@ class EncoderDecoderWithLoss(nn.Module):
             logits = functional.linear(hidden, head).float()
             losses = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
             return (losses * weights).sum()
-        if len(hidden) * len(head) >= LOGITS_WORTH_CHUNKING and hidden.dtype == head.dtype:
-            return linear_cross_entropy_sum(hidden, head, targets, weights)
-        return cross_entropy_sum(functional.linear(hidden, head).float(), targets, weights)
+        return head_cross_entropy_sum(hidden, head, targets, weights)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhixing.models.protocol import Ids
+from zhixing.pretraining.visibility import around, before
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,33 @@ class ShownPart:
     documents: Ids
     visible: NDArray[np.bool_]
     sees_source: NDArray[np.bool_] | None = None
+
+
+def shown_pair(
+    source: Ids, read: int, inputs: Ids, targets: Ids, weights: NDArray[np.float32]
+) -> tuple[ShownPart, ShownPart]:
+    """Return one pair as the encoder and as the decoder read it.
+
+    Args:
+        source: (S,), of which ``read`` ids are real.
+        inputs: (T,) what the decoder is shown; targets (T,) what it is to say there; weights (T,).
+    """
+    size, nothing, documents = len(source), np.zeros(len(source), np.int64), np.zeros(len(inputs), np.int64)
+    return ShownPart(
+        name="source",
+        ids=source,
+        targets=nothing - 1,
+        weights=nothing.astype(np.float32),
+        positions=np.arange(size),
+        documents=nothing,
+        visible=around(None, size, read),
+    ), ShownPart(
+        name="target",
+        ids=inputs,
+        targets=np.where(weights > 0, targets, -1),
+        weights=weights,
+        positions=np.arange(len(inputs)),
+        documents=documents,
+        visible=before(documents),
+        sees_source=np.broadcast_to(np.arange(size) < read, (len(inputs), size)),
+    )

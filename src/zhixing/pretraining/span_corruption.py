@@ -22,8 +22,7 @@ from zhixing.errors import ConfigError
 from zhixing.language import tr
 from zhixing.models.protocol import Ids
 from zhixing.nn.losses import cross_entropy_sum
-from zhixing.pretraining.shown import ShownPart
-from zhixing.pretraining.visibility import around, before
+from zhixing.pretraining.shown import ShownPart, shown_pair
 from zhixing.tokenizers.protocol import Tokenizer
 from zhixing.training.objective import Loss
 
@@ -96,12 +95,12 @@ class SpanWindows:
         settings: SpanSettings,
         tokenizer: Tokenizer,
         seed: int,
-        start_id: int | None = None,
+        start_id: int,
     ) -> None:
-        """Targets begin with ``start_id``; None: with the separator."""
+        """Targets begin with ``start_id``."""
         self._windows, self._settings, self._seed = windows, settings, seed
         self._separator = tokenizer.separator_id
-        self._start = self._separator if start_id is None else start_id
+        self._start = start_id
         self._sentinels = sentinel_ids(tokenizer, settings.counts(windows.context_length)[1] + 1)
 
     def batch(self, start: int, count: int) -> SpanBatch:
@@ -132,30 +131,9 @@ class SpanWindows:
 
     def shown(self, batch: SpanBatch, row: int) -> tuple[ShownPart, ...]:
         """Return one row as the encoder and as the decoder read it."""
-        size, length = batch.source.shape[1], batch.inputs.shape[1]
-        read = size if batch.source_lengths is None else int(batch.source_lengths[row])
-        nothing, weights = np.zeros(size, np.int64), batch.weights[row]
-        documents = np.zeros(length, np.int64)
-        source = ShownPart(
-            name="source",
-            ids=batch.source[row],
-            targets=nothing - 1,
-            weights=nothing.astype(np.float32),
-            positions=np.arange(size),
-            documents=nothing,
-            visible=around(None, size, read),
-        )
-        target = ShownPart(
-            name="target",
-            ids=batch.inputs[row],
-            targets=np.where(weights > 0, batch.targets[row], -1),
-            weights=weights,
-            positions=np.arange(length),
-            documents=documents,
-            visible=before(documents),
-            sees_source=np.broadcast_to(np.arange(size) < read, (length, size)),
-        )
-        return source, target
+        b = batch
+        read = b.source.shape[1] if b.source_lengths is None else int(b.source_lengths[row])
+        return shown_pair(b.source[row], read, b.inputs[row], b.targets[row], b.weights[row])
 
 
 def sentinel_ids(tokenizer: Tokenizer, needed: int) -> Ids:

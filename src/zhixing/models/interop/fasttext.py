@@ -33,6 +33,11 @@ _LONGEST_WORD = 1 << 16
 Floats = NDArray[np.float32]
 
 
+def is_fasttext(first: bytes) -> bool:
+    """Say whether a file that begins with these bytes is a fastText model."""
+    return first.startswith(MAGIC.to_bytes(4, "little"))
+
+
 def write_fasttext(model: WordVectors, path: str | Path) -> None:
     """Write vectors and n-grams.
 
