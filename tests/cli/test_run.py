@@ -54,3 +54,20 @@ def test_wrong_number_of_words(file, words) -> None:
 
 def test_unknown_word(file) -> None:
     assert isinstance(run("neighbours", file, "knight").exception, DataError)
+
+
+def test_sources_are_words_or_the_lines_of_a_file(tmp_path) -> None:
+    """Said before a model is opened."""
+    (tmp_path / "blank").write_text("one\n\nthree\n", encoding="utf-8")
+    (tmp_path / "bytes").write_bytes(b"\xff\xfe\xff")
+    (tmp_path / "none").write_text("", encoding="utf-8")
+    for words, said in [
+        ((), "either sources, or --file"),
+        (("a", "--file", "b"), "either sources, or --file"),
+        (("--file", str(tmp_path / "missing")), "cannot read"),
+        (("--file", str(tmp_path / "bytes")), "cannot read"),
+        (("--file", str(tmp_path / "blank")), "blank:2: no source"),
+        (("--file", str(tmp_path / "none")), "none:1: no source"),
+    ]:
+        outcome = run("text2text", "nowhere", *words)
+        assert isinstance(outcome.exception, ConfigError | DataError) and said in str(outcome.exception), words

@@ -117,3 +117,59 @@ def test_compressed_parquet(tmp_path: Path) -> None:
     path = tmp_path / "rows.parquet.gz"
     path.write_bytes(gzip.compress(plain.read_bytes()))
     assert read(path) == [("a", ":1"), ("b", ":2")]
+
+
+PAIRS = """{"en": "a dog", "de": "ein Hund"}
+{"en": "a cat"}
+{"en": "", "de": "leer"}
+{"en": "a cow", "de": " \\n"}
+{"en": "an owl", "de": 5}
+{"en": "a duck", "de": "eine Ente"}
+"""
+
+
+def pairs(path: Path, report: ReadReport | None = None, **settings: object) -> list[tuple[str, str | None, str]]:
+    chosen = TextSettings(paths=(str(path),), source_field="en", target_field="de").replace(**settings)
+    return [(d.text, d.target, d.source.removeprefix(str(path))) for d in documents(chosen, report)]
+
+
+def test_pairs_that_lack_a_half_are_skipped_counted_and_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.jsonl"
+    path.write_text(PAIRS, encoding="utf-8")
+    report = ReadReport()
+    assert pairs(path, report, on_error="skip") == [("a dog", "ein Hund", ":1"), ("a duck", "eine Ente", ":6")]
+    assert (report.documents, report.broken) == (2, 4)
+    reasons = [example.removeprefix(f"{path}:") for example in report.broken_examples]
+    assert "2: field 'de' is missing" in reasons[0] and "text.target_field" in reasons[0]
+    assert reasons[1].startswith("3: field 'en' is blank") and reasons[2].startswith("4: field 'de' is blank")
+    assert reasons[3].startswith("5: field 'de' holds int")
+    with pytest.raises(DataError, match=r"rows\.jsonl:2: field 'de' is missing"):
+        pairs(path)
+
+
+def test_pairs_of_csv_and_parquet(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('id\ten\tde\n1\ta dog\t"ein ""Hund"""\n', encoding="utf-8")
+    assert pairs(tmp_path / "a.csv") == [("a dog", 'ein "Hund"', ":2")]
+    arrow, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    path = tmp_path / "a.parquet"
+    parquet.write_table(arrow.table({"de": ["ein Hund"], "n": [1], "en": ["a dog"]}), path)
+    assert pairs(path) == [("a dog", "ein Hund", ":1")]
+    with pytest.raises(DataError, match="field 'nl' is missing"):
+        pairs(path, target_field="nl")
+
+
+def test_pairs_are_compared_as_pairs_and_never_divided(tmp_path: Path) -> None:
+    path, long = tmp_path / "rows.csv", "words " * 1000
+    path.write_text(f"en,de\na,b\na,c\na,b\nab,c\n{long},{long}\n", encoding="utf-8")
+    report = ReadReport()
+    found = pairs(path, report, max_document_bytes=1024)
+    assert [pair[:2] for pair in found] == [("a", "b"), ("a", "c"), ("ab", "c"), (long, long)]
+    assert (report.duplicates, report.divided_documents) == (1, 0)
+
+
+def test_text_files_hold_no_pairs(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a dog", encoding="utf-8")
+    (tmp_path / "b.jsonl").write_text('{"en": "a", "de": "b"}', encoding="utf-8")
+    with pytest.raises(DataError, match=r"a\.txt: holds no pairs"):
+        pairs(tmp_path)
+    assert [pair[:2] for pair in pairs(tmp_path, on_error="skip")] == [("a", "b")]

@@ -58,8 +58,12 @@ def test_targets_end_at_the_target_length_if_nothing_else_ends_them(folder):
     loaded = zhixing.load(folder)
     write = zhixing.pipeline("text2text-generation", model=loaded)
     assert write.translator.target_length == 11
-    (text,) = write("cat", stop_at_separator=False, do_sample=False)
-    assert len(text["generated_text"]) <= 11
+    forced = ((ord("a"), 100.0),)
+    for given in (loaded, folder):  # a folder's own settings say 128, as for any text
+        (text,) = zhixing.pipeline("text2text-generation", model=given)("cat", logit_bias=forced, do_sample=False)
+        assert text["generated_text"] == "a" * 11
+    (text,) = write("cat", logit_bias=forced, do_sample=False, max_new_tokens=14)
+    assert text["generated_text"] == "a" * 14
 
 
 def test_a_source_is_closed_by_the_separator_where_targets_start_with_an_id_of_their_own():

@@ -44,6 +44,22 @@ Which = Annotated[
     Part,
     _option("half of the documents; a mixture is fitted on 'fit'", "哪一半文档；混合模型在 fit 上拟合"),
 ]
+Pairs = Annotated[
+    list[str] | None,
+    _option(
+        "rows of source and target for encoder-decoders: files, or a prepared folder; repeatable",
+        "供编码器–解码器回答的源与目标：数据行文件，或准备好的文件夹；可重复",
+    ),
+]
+SourceField = Annotated[
+    str | None, _option("field of the source, with --pairs [as trained]", "源所在字段，配合 --pairs [同训练时]")
+]
+TargetField = Annotated[
+    str | None, _option("field of the target, with --pairs [as trained]", "目标所在字段，配合 --pairs [同训练时]")
+]
+NumBeams = Annotated[
+    int, typer.Option(min=1, help=tr("beams of the search, with --pairs", "束搜索的束宽，配合 --pairs"))
+]
 Results = Annotated[Path | None, _option("append each row to this JSONL file", "把每一行结果追加到该 JSONL 文件")]
 Seed = Annotated[int, _option("seed of the paired tests", "配对检验的随机种子")]
 
@@ -58,9 +74,16 @@ def evaluate(
     part: Which = Part.all,
     results: Results = None,
     seed: Seed = 0,
+    pairs: Pairs = None,
+    source_field: SourceField = None,
+    target_field: TargetField = None,
+    num_beams: NumBeams = 1,
     as_json: JsonFlag = False,
 ) -> None:
-    """Measure models on held-out text."""
+    """Measure models on held-out text, or encoder-decoders on held-out pairs."""
+    if pairs:
+        _answer_pairs(models, pairs, source_field or "", target_field or "", num_beams, results, data or text, as_json)
+        return
     from zhixing.evaluation.run import evaluate as run
 
     report = run(
@@ -72,5 +95,26 @@ def evaluate(
         stride=stride,
         results=results,
         seed=seed,
+    )
+    emit(as_json, report.as_dict(), report.render())
+
+
+def _answer_pairs(
+    models: list[Path],
+    pairs: list[str],
+    source_field: str,
+    target_field: str,
+    beams: int,
+    results: Path | None,
+    other: Any,
+    as_json: bool,
+) -> None:
+    from zhixing.errors import ConfigError
+    from zhixing.evaluation.pairs import evaluate_pairs
+
+    if other:
+        raise ConfigError(tr("give either --pairs, or --data or --text", "--pairs 与 --data、--text 只能给出其一"))
+    report = evaluate_pairs(
+        models, pairs, source_field=source_field, target_field=target_field, beams=beams, results=results
     )
     emit(as_json, report.as_dict(), report.render())

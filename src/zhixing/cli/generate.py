@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +14,7 @@ from zhixing.cli.output import JsonFlag, emit
 from zhixing.language import tr
 
 if TYPE_CHECKING:
+    from zhixing.generation.sequence import Prompt
     from zhixing.generation.settings import GenerationSettings
     from zhixing.models.load import Loaded
 
@@ -121,12 +122,21 @@ def generate(
         changes["max_new_tokens"] = None
     texts = _read_prompts(prompts or [], file or [])
     loaded, settings = open_model(folder, changes)
+    given: Sequence[Prompt] = texts
+    before = texts
+    if loaded.facts.get("pairs"):  # it answers, and continues nothing: the source is not written out again
+        from zhixing.generation.text2text import answering
+
+        loaded, given, longest = answering(loaded, texts)
+        if max_new_tokens is None:
+            settings = settings.replace(max_new_tokens=longest)
+        before = [""] * len(texts)
     if stream is None:
         stream = len(texts) * settings.n == 1 and sys.stdout.isatty()
     if stream and not as_json:
-        _show_streams(loaded, texts, settings)
+        _show_streams(loaded, given, settings, before)
     else:
-        _show_all(loaded, texts, settings, as_json)
+        _show_all(loaded, given, settings, before, texts if as_json else None)
 
 
 def open_model(folder: Path, changes: dict[str, Any]) -> tuple[Loaded, GenerationSettings]:
@@ -165,7 +175,10 @@ def show(text: str) -> None:
     sys.stdout.flush()
 
 
-def _show_streams(loaded: Loaded, prompts: list[str], settings: GenerationSettings) -> None:
+def _show_streams(
+    loaded: Loaded, prompts: Sequence[Prompt], settings: GenerationSettings, before: Sequence[str]
+) -> None:
+    """Write each text behind what stands before it, as it comes."""
     from zhixing.errors import ConfigError
     from zhixing.generation.generate import stream
 
@@ -176,8 +189,8 @@ def _show_streams(loaded: Loaded, prompts: list[str], settings: GenerationSettin
                 "--stream 每个提示只生成一个文本：请去掉 --n",
             )
         )
-    for prompt in prompts:
-        show(prompt)
+    for prompt, shown in zip(prompts, before, strict=True):
+        show(shown)
         for event in stream(loaded.model, loaded.tokenizer, prompt, settings):
             show(event.text)
             if event.generation is not None:
@@ -185,16 +198,24 @@ def _show_streams(loaded: Loaded, prompts: list[str], settings: GenerationSettin
                 _report_seed(event.generation.seed, settings)
 
 
-def _show_all(loaded: Loaded, prompts: list[str], settings: GenerationSettings, as_json: bool) -> None:
+def _show_all(
+    loaded: Loaded,
+    prompts: Sequence[Prompt],
+    settings: GenerationSettings,
+    before: Sequence[str],
+    named: Sequence[str] | None,
+) -> None:
+    """Write all texts behind what stands before them; ``named``: as JSON, each with its prompt's own words."""
     from zhixing.generation.generate import generate as write
 
     texts = write(loaded.model, loaded.tokenizer, prompts, settings)
-    if as_json:
-        entries = [asdict(text) | {"prompt": prompts[text.prompt_index]} for text in texts]
+    if named is not None:
+        entries = [asdict(text) | {"prompt": named[text.prompt_index]} for text in texts]
         emit(True, {"texts": entries, "settings": settings.model_dump(mode="json")}, "")
         return
     for index, text in enumerate(texts):
-        show(("" if index == 0 else "\n") + prompts[text.prompt_index] + text.text + "\n")
+        shown = before[text.prompt_index]
+        show(("\n" if index and shown else "") + shown + text.text + "\n")
         _report_seed(text.seed, settings)
 
 

@@ -108,6 +108,55 @@ def fill_mask(
     emit(as_json, {"text": text, "masks": masks}, "\n".join(lines))
 
 
+@app.command(
+    help=tr(
+        "What an encoder-decoder answers to each source: a translation, a summary, whatever its targets were.",
+        "编码器–解码器对每个源的回答：译文、摘要，或训练时的其他目标。",
+    ),
+)
+def text2text(
+    model: Annotated[Path, typer.Argument(help=tr("folder of an encoder-decoder", "编码器–解码器文件夹"))],
+    sources: Annotated[list[str] | None, typer.Argument(help=tr("texts", "文本"), show_default=False)] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help=tr("a text file with a source on each line", "每行一个源的文本文件"))
+    ] = None,
+    num_beams: Annotated[
+        int, typer.Option(min=1, help=tr("beams of the search; 1: greedy", "束搜索的束宽；1 为贪心"))
+    ] = 1,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print the most probable answer to each source, a line each."""
+    from zhixing.generation.pipeline import pipeline
+
+    given = _sources(sources, file)
+    found = pipeline("text2text-generation", model=model)(given, do_sample=False, num_beams=num_beams)
+    answers = [{"source": s, "target": one[0]["generated_text"]} for s, one in zip(given, found, strict=True)]
+    emit(as_json, {"answers": answers}, "\n".join(answer["target"] for answer in answers))
+
+
+def _sources(sources: list[str] | None, file: Path | None) -> list[str]:
+    """Return the texts given, or the lines of a file.
+
+    Raises:
+        ConfigError: both are given, or neither.
+        DataError: the file cannot be read, or has no text.
+    """
+    from zhixing.errors import ConfigError, DataError
+
+    if (file is None) == (not sources):
+        raise ConfigError(tr("give either sources, or --file", "请给出源文本，或给出 --file（二者取一）"))
+    if file is None:
+        return sources or []
+    try:
+        lines = file.read_text(encoding="utf-8-sig").removesuffix("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(tr(f"cannot read {file}: {error}", f"无法读取 {file}：{error}")) from error
+    blank = next((number for number, line in enumerate(lines, start=1) if not line.strip()), None)
+    if blank:
+        raise DataError(tr(f"{file}:{blank}: no source stands there", f"{file}:{blank}：此行没有源文本"))
+    return lines
+
+
 def _similar_sentences(source: Path, texts: list[str] | None, file: Path | None, as_json: bool) -> None:
     """Print the cosines of the first text with the others, the nearest first; or a rank correlation."""
     from zhixing.applications import sentences

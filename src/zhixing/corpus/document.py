@@ -11,20 +11,38 @@ from zhixing.errors import DataError
 
 @dataclass(frozen=True)
 class Document:
-    """A text and its source: ``file`` or ``file:row``, then ``#k`` for the k-th piece of a long one."""
+    """A text and its source: ``file`` or ``file:row``, then ``#k`` for the k-th piece of a long one.
+
+    ``held_out``: it stands in a file that is only there to validate on. ``target``: what is to be answered where the
+    text is the source of a pair; None: it is no pair.
+    """
 
     text: str
     source: str
 
+    held_out: bool = False
+    target: str | None = None
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """The text, and the target of a pair."""
+        return (self.text,) if self.target is None else (self.text, self.target)
     @cached_property
     def digest(self) -> bytes:
-        """BLAKE2b of the UTF-8 text, 16 bytes: equal texts, equal digests, on any machine."""
-        return hashlib.blake2b(self.text.encode(), digest_size=16).digest()
+        """BLAKE2b of the UTF-8 text, 16 bytes: equal texts, equal digests, on any machine.
+
+        Of a pair, 8 bytes are of its source and 8 of both: pairs of one source are on one side of the split.
+        """
+        source = self.text.encode()
+        if self.target is None:
+            return hashlib.blake2b(source, digest_size=16).digest()
+        both = hashlib.blake2b(b"%b\0%b" % (source, self.target.encode()), digest_size=8)
+        return hashlib.blake2b(source, digest_size=8).digest() + both.digest()
 
     @cached_property
     def utf8_bytes(self) -> int:
-        """Length of the text in UTF-8 bytes."""
-        return utf8_length(self.text)
+        """Length of the text in UTF-8 bytes; of a pair, of both."""
+        return sum(map(utf8_length, self.texts))
 
 
 @dataclass(frozen=True)
@@ -62,5 +80,5 @@ def split_hash(digest: bytes) -> int:
 
 
 def is_validation(document: Document, point: int) -> bool:
-    """Say whether a document is held out: by its text alone, so that equal texts are on one side."""
-    return split_hash(document.digest) < point
+    """Say whether a document is held out: by its file, else by its text alone, so that equal texts are on one side."""
+    return document.held_out or split_hash(document.digest) < point

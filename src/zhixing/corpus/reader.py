@@ -12,7 +12,7 @@ from zhixing.corpus.find import InputFile, find_files
 from zhixing.corpus.html import visible_text
 from zhixing.corpus.plain import divide, long_line, pieces
 from zhixing.corpus.report import ReadReport
-from zhixing.corpus.rows import row_text, rows
+from zhixing.corpus.rows import row_pair, row_text, rows
 from zhixing.corpus.settings import TextSettings
 from zhixing.errors import DataError
 from zhixing.language import tr
@@ -72,7 +72,7 @@ def _whole(file: InputFile, settings: TextSettings, report: ReadReport) -> Itera
     """Yield documents and problems, with damage of the whole file as the last problem."""
     readers = {"text": _text_file, "html": _html_file}
     try:
-        yield from readers.get(file.layout, _row_file)(file, settings, report)
+        yield from readers.get(file.layout, _pair_file if settings.source_field else _row_file)(file, settings, report)
     except BrokenFileError as error:
         yield error.problem
 
@@ -80,6 +80,8 @@ def _whole(file: InputFile, settings: TextSettings, report: ReadReport) -> Itera
 def _text_file(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
     return _parts(file.path, divide(file.path, pieces(file, settings, report), settings), report)
 
+    if settings.source_field:
+        readers = {"text": _no_pairs, "html": _no_pairs}
 
 def _html_file(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
     page, size = [], 0
@@ -94,9 +96,9 @@ def _html_file(file: InputFile, settings: TextSettings, report: ReadReport) -> I
 
 def _row_file(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
     empty = True
-    for row in rows(file, settings, report, settings.text_field):
+    for row in rows(file, settings, report, (settings.text_field,)):
         empty = False
-        text = row if isinstance(row, Problem) else row_text(file, row, settings.text_field, report)
+        text = row if isinstance(row, Problem) else row_text(file, row, settings.text_field, settings, report)
         if isinstance(text, Problem):
             yield text
         else:
@@ -114,6 +116,31 @@ def _parts(source: str, texts: Iterator[str | Problem], report: ReadReport) -> I
             continue
         count += 1
         yield Document(text, source if count == 1 else f"{source}#{count}")
+def _pair_file(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
+    """Yield the pair of each row, undivided however long."""
+    empty = True
+    for row in rows(file, settings, report, (settings.source_field, settings.target_field)):
+        empty = False
+        if isinstance(row, Problem):
+            yield row
+            continue
+        pair = row_pair(file, row, settings, report)
+        yield pair if isinstance(pair, Problem) else Document(pair[0], f"{file.path}:{row.number}", target=pair[1])
+    report.blank_documents += empty
+
+
+def _no_pairs(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
+    yield Problem(
+        file.path,
+        tr(
+            "holds no pairs: text.source_field and text.target_field are fields of rows (.jsonl, .csv, .parquet); name "
+            "such files in text.paths",
+            "其中没有成对的文本：text.source_field 与 text.target_field 是数据行的字段（.jsonl、.csv、.parquet）；"
+            "请在 text.paths 中给出这类文件",
+        ),
+    )
+
+
     report.divided_documents += count > 1
     report.blank_documents += empty
 

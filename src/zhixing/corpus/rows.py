@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,23 +31,42 @@ class Row:
 
 
 def rows(
-    file: InputFile, settings: TextSettings, report: ReadReport, field: str | None = None
+    file: InputFile, settings: TextSettings, report: ReadReport, fields: Sequence[str] | None = None
 ) -> Iterator[Row | Problem]:
-    """Yield the rows of ``file`` in order; ``field``: the only one that is needed.
+    """Yield the rows of ``file`` in order; ``fields``: the only ones that are needed.
 
     Raises:
         BrokenFileError: the file as a whole cannot be read on; rows before the damage have been yielded.
     """
     readers: dict[str, Callable[..., Iterator[Row | Problem]]]
     readers = {"jsonl": _json_rows, "csv": _csv_rows, "parquet": _parquet_rows}
-    return readers[file.layout](file, settings, report, field)
+    return readers[file.layout](file, settings, report, fields)
 
 
-def row_text(file: InputFile, row: Row, field: str, report: ReadReport) -> str | Problem:
+def row_pair(file: InputFile, row: Row, settings: TextSettings, report: ReadReport) -> tuple[str, str] | Problem:
+    """Return source and target of ``row``, or what is wrong with it; neither may be blank."""
+    found = []
+    for field in (settings.source_field, settings.target_field):
+        text = row_text(file, row, field, settings, report)
+        if isinstance(text, Problem):
+            return text
+        if not text.strip():
+            return Problem(
+                f"{file.path}:{row.number}",
+                tr(
+                    f"field '{field}' is blank; a pair needs both a source and a target",
+                    f"字段 '{field}' 为空白；每对须同时有源与目标",
+                ),
+            )
+        found.append(text)
+    return found[0], found[1]
+
+
+def row_text(file: InputFile, row: Row, field: str, settings: TextSettings, report: ReadReport) -> str | Problem:
     """Return the text in ``field`` of ``row``, lone surrogates repaired, or what is wrong with it."""
     where = f"{file.path}:{row.number}"
     if field not in row.fields:
-        return Problem(where, _missing(field, row.fields))
+        return Problem(where, _missing(field, row.fields, settings))
     text = row.fields[field]
     if not isinstance(text, str):
         kind = "null" if text is None else type(text).__name__
@@ -61,8 +80,13 @@ def row_text(file: InputFile, row: Row, field: str, report: ReadReport) -> str |
     return clean.replace("\r\n", "\n").replace("\r", "\n") if "\r" in clean else clean
 
 
-def _missing(field: str, fields: Mapping[str, Any]) -> str:
+def _missing(field: str, fields: Mapping[str, Any], settings: TextSettings) -> str:
     names = nearest(field, [str(name) for name in fields])
+    if settings.source_field:
+        return tr(
+            f"field '{field}' is missing; {names} (text.source_field and text.target_field name the two)",
+            f"缺少字段 '{field}'；{names}（两个字段由 text.source_field 与 text.target_field 指明）",
+        )
     return tr(
         f"field '{field}' is missing; {names} (name the right one: --text-field, or text_field in a recipe)",
         f"缺少字段 '{field}'；{names}（请指明存放文本的字段：--text-field，或配方中的 text_field）",
@@ -70,7 +94,7 @@ def _missing(field: str, fields: Mapping[str, Any]) -> str:
 
 
 def _json_rows(
-    file: InputFile, settings: TextSettings, report: ReadReport, field: str | None
+    file: InputFile, settings: TextSettings, report: ReadReport, fields: Sequence[str] | None
 ) -> Iterator[Row | Problem]:
     for number, line in lines(file, settings, report):
         if isinstance(line, Problem):
@@ -102,7 +126,7 @@ def _json_reason(error: Exception) -> str:
 
 
 def _csv_rows(
-    file: InputFile, settings: TextSettings, report: ReadReport, field: str | None
+    file: InputFile, settings: TextSettings, report: ReadReport, fields: Sequence[str] | None
 ) -> Iterator[Row | Problem]:
     """Read with a header line; comma, semicolon or tab separates, whichever gives the header most columns."""
     csv.field_size_limit(max(csv.field_size_limit(), settings.max_line_bytes))
@@ -149,7 +173,7 @@ def _csv_row(file: InputFile, number: int, names: list[str], values: list[str]) 
 
 
 def _parquet_rows(
-    file: InputFile, settings: TextSettings, report: ReadReport, field: str | None
+    file: InputFile, settings: TextSettings, report: ReadReport, fields: Sequence[str] | None
 ) -> Iterator[Row | Problem]:
     purpose = tr("reading .parquet files", "读取 .parquet 文件")
     arrow, parquet = load_arrow(purpose), load_arrow(purpose, "pyarrow.parquet")
@@ -157,12 +181,12 @@ def _parquet_rows(
     try:
         with seekable(file, settings, report) as raw:
             table = parquet.ParquetFile(raw, pre_buffer=False, buffer_size=1 << 20)
-            _check_parquet(file, table, settings, raw.seek(0, 2), field)
-            columns = None if field is None else [field]
+            _check_parquet(file, table, settings, raw.seek(0, 2), fields)
+            columns = None if fields is None else list(fields)
             for batch in table.iter_batches(batch_size=BATCH_ROWS, columns=columns, use_threads=False):
-                for fields in batch.to_pylist():
+                for values in batch.to_pylist():
                     number += 1
-                    yield Row(number, fields)
+                    yield Row(number, values)
     except (arrow.ArrowException, OSError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BrokenFileError(
@@ -174,10 +198,13 @@ def _parquet_rows(
         ) from error
 
 
-def _check_parquet(file: InputFile, table: Any, settings: TextSettings, size: int, field: str | None) -> None:
+def _check_parquet(
+    file: InputFile, table: Any, settings: TextSettings, size: int, fields: Sequence[str] | None
+) -> None:
     names = table.schema_arrow.names
-    if field is not None and field not in names:
-        raise BrokenFileError(file.path, _missing(field, dict.fromkeys(names)))
+    for field in fields or ():
+        if field not in names:
+            raise BrokenFileError(file.path, _missing(field, dict.fromkeys(names), settings))
     metadata = table.metadata
     total = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     check_expansion(file.path, total, size, settings)

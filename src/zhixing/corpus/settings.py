@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 from typing import Literal
 
-from pydantic import field_validator
+from pydantic import field_validator, model_validator
 
 from zhixing.config import Settings, setting
 from zhixing.language import tr
@@ -26,6 +26,14 @@ class TextSettings(Settings):
         "the field of a .jsonl, .csv or .parquet row that holds the text",
         ".jsonl、.csv、.parquet 每行中存放文本的字段",
         min_length=1,
+    )
+    source_field: str = setting(
+        "",
+        "of rows that are pairs for an encoder-decoder: the field that holds the source; empty: no pairs",
+        "供编码器–解码器学习的成对数据：每行中存放源文的字段；留空：不是成对数据",
+    )
+    target_field: str = setting(
+        "", "of rows that are pairs: the field that holds the target", "成对数据：每行中存放目标的字段"
     )
     on_error: Literal["fail", "skip"] = setting(
         "fail",
@@ -84,3 +92,26 @@ class TextSettings(Settings):
             if not is_text:
                 raise ValueError(tr("not the name of a text encoding", "不是文本编码的名称"))
         return value
+
+    @property
+    def pair_fields(self) -> tuple[str, ...]:
+        """The fields of source and target; empty: rows are no pairs."""
+        return (self.source_field, self.target_field) if self.source_field else ()
+
+    @model_validator(mode="after")
+    def _both_halves_of_a_pair(self) -> TextSettings:
+        if bool(self.source_field) != bool(self.target_field):
+            raise ValueError(
+                tr(
+                    "source_field and target_field go together: name both, or neither",
+                    "source_field 与 target_field 须同时给出，或都不给",
+                )
+            )
+        if self.source_field and self.source_field == self.target_field:
+            raise ValueError(
+                tr(
+                    f"source_field and target_field are both '{self.source_field}'; name two fields",
+                    f"source_field 与 target_field 同为 '{self.source_field}'；请指明两个字段",
+                )
+            )
+        return self

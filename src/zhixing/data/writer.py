@@ -22,6 +22,8 @@ import numpy as np
 from zhixing.corpus.document import Document
 from zhixing.data.files import TEMPORARY, make_folder, whole_file
 from zhixing.data.manifest import KINDS, Manifest, Part, check_part, id_bytes, part_path
+from zhixing.data.pairs import end_of_source
+from zhixing.data.shards import Ids
 from zhixing.errors import ZhixingError
 from zhixing.language import tr
 from zhixing.tokenizers.protocol import Tokenizer
@@ -119,9 +121,8 @@ def _write(folder: Path, index: int, documents: list[Document], tokenizer: Token
     separator = np.array([tokenizer.separator_id], dtype=np.int64)
     with whole_file(part_path(folder, index, "ids")) as file:
         ids_file = _Hashed(file)
-        for texts in _batches(documents):
-            for ids in tokenizer.encode_batch(texts):
-                _check_ids(ids, tokenizer)
+        for batch in _batches(documents):
+            for ids in _encoded(batch, tokenizer):
                 starts.append(place)
                 ids_file.write_ids(separator, tokenizer.vocab_size)
                 ids_file.write_ids(ids, tokenizer.vocab_size)
@@ -136,17 +137,31 @@ def _write(folder: Path, index: int, documents: list[Document], tokenizer: Token
     return Part(len(documents), place, text_bytes, *ids_file.summary, *documents_file.summary)
 
 
-def _batches(documents: list[Document]) -> Iterator[list[str]]:
-    texts: list[str] = []
+def _batches(documents: list[Document]) -> Iterator[list[Document]]:
+    batch: list[Document] = []
     size = 0
     for document in documents:
-        texts.append(document.text)
+        batch.append(document)
         size += document.utf8_bytes
         if size >= BATCH_BYTES:
-            yield texts
-            texts, size = [], 0
-    if texts:
-        yield texts
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _encoded(documents: list[Document], tokenizer: Tokenizer) -> Iterator[Ids]:
+    """Yield the ids of each document; of a pair source and target with the end of the source between them."""
+    texts = [text for document in documents for text in document.texts]
+    ids = iter(tokenizer.encode_batch(texts))
+    for document in documents:
+        parts = [next(ids) for _ in document.texts]
+        for part in parts:
+            _check_ids(part, tokenizer)
+        if len(parts) == 1:
+            yield parts[0]
+        else:
+            yield np.concatenate([parts[0], [end_of_source(tokenizer)], parts[1]])
 
 
 def _check_ids(ids: np.typing.NDArray[np.int64], tokenizer: Tokenizer) -> None:

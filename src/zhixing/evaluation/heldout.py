@@ -16,6 +16,7 @@ import numpy as np
 
 from zhixing.corpus.reader import documents as read_documents
 from zhixing.corpus.settings import TextSettings
+from zhixing.data.pairs import holds_pairs
 from zhixing.data.prepare import SPLITS
 from zhixing.data.shards import TokenShards
 from zhixing.errors import DataError
@@ -139,6 +140,7 @@ def open_shards(folder: str | Path, tokenizers: Iterable[Tokenizer], part: Part 
     shards = TokenShards.open(held_out if held_out.is_dir() else folder)
     for tokenizer in tokenizers:
         if tokenizer.fingerprint == shards.tokenizer_fingerprint:
+            _refuse_pairs(shards, tokenizer)
             return HeldOutShards(shards, tokenizer, part)
     raise DataError(
         tr(
@@ -146,6 +148,16 @@ def open_shards(folder: str | Path, tokenizers: Iterable[Tokenizer], part: Part 
             f"{folder}：其编号由另一个分词器生成，与这些模型的不同；请用 --text 给出文本",
         )
     )
+
+
+def _refuse_pairs(shards: TokenShards, tokenizer: Tokenizer) -> None:
+    if holds_pairs(shards, tokenizer):
+        raise DataError(
+            tr(
+                f"{shards.folder}: holds pairs of source and target, not running text; measure with --pairs",
+                f"{shards.folder}：其中是源与目标的成对数据，不是连续文本；请用 --pairs 评估",
+            )
+        )
 
 
 def digest_of(digests: Iterable[str]) -> str:

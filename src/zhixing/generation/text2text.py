@@ -2,15 +2,13 @@
 
 Arguments and results have the names and shapes of transformers' pipeline of the same task. What differs: a source that
 is too long is an error instead of being cut, and an unknown argument is an error that names the nearest.
-
-Models from elsewhere (T5, Marian), whose targets begin with an id of their own, were trained on sources that the
-separator closes; a model trained here on windows of text reads a source like any text, after the separator.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
@@ -20,8 +18,12 @@ from zhixing.generation.generate import BATCH_SIZE, generate
 from zhixing.generation.pipeline import TextGenerationPipeline
 from zhixing.generation.settings import GenerationSettings
 from zhixing.language import tr
+from zhixing.models.encoder_decoder import as_read
 from zhixing.models.translator import Translator
 from zhixing.tokenizers.protocol import Tokenizer
+
+if TYPE_CHECKING:
+    from zhixing.models.load import Loaded
 
 _CONTINUING = ("return_full_text", "max_length")
 """Options of the continuation of a prompt, which say nothing of a target."""
@@ -35,7 +37,6 @@ class Text2TextPipeline(TextGenerationPipeline):
     def __init__(self, module: nn.Module, tokenizer: Tokenizer, settings: GenerationSettings | None = None) -> None:
         self.translator = Translator(module, tokenizer.separator_id)
         super().__init__(self.translator, tokenizer, settings)
-        self._closes = getattr(module.settings, "start_id", None) is not None
 
     def __call__(self, prompts: str | Sequence[str], **options: Any) -> list[Any]:
         """Return ``[{"generated_text": …}, …]``, one for each target; for a list of sources, a list of those.
@@ -54,9 +55,9 @@ class Text2TextPipeline(TextGenerationPipeline):
                 tr(f"{unfit} is for the continuation of a prompt; leave it out", f"{unfit} 用于续写；请去掉")
             )
         beams, batch_size = options.pop("num_beams", 1), options.pop("batch_size", BATCH_SIZE)
+        if options.get("max_new_tokens") is None:
+            options["max_new_tokens"] = self.translator.target_length
         settings = self._settings({"do_sample": False, **options} if beams > 1 else options, None)
-        if settings.max_new_tokens is None:
-            settings = settings.replace(max_new_tokens=self.translator.target_length)
         sources = [self.encode(text) for text in ([prompts] if isinstance(prompts, str) else prompts)]
         if beams > 1:
             written = beam_search(self.translator, self.tokenizer, sources, settings, beams=beams)
@@ -76,5 +77,12 @@ class Text2TextPipeline(TextGenerationPipeline):
         if not isinstance(source, str):
             kind = type(source).__name__
             raise InputError(tr(f"a source is {kind}, not text", f"源是 {kind}，不是文本"))
-        ids, separator = self.tokenizer.encode(source), self.tokenizer.separator_id
-        return (*ids, separator) if self._closes else (separator, *ids)
+        return as_read(self.translator.module.settings, self.tokenizer.separator_id, self.tokenizer.encode(source))
+
+
+def answering(loaded: Loaded, sources: Sequence[str]) -> tuple[Loaded, list[tuple[int, ...]], int]:
+    """Return an encoder-decoder as the model of answers, sources as the prompts it reads, and the longest target."""
+    found: Any = loaded.model
+    write = Text2TextPipeline(found.module, loaded.tokenizer)
+    given = [write.encode(source) for source in sources]
+    return replace(loaded, model=write.translator), given, write.translator.target_length

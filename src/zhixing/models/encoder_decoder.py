@@ -90,6 +90,15 @@ def start_id(settings: Any, separator_id: int) -> int:
     return separator_id if settings.start_id is None else int(settings.start_id)
 
 
+def as_read(settings: Any, separator_id: int, source: Sequence[int]) -> tuple[int, ...]:
+    """Return the ids of a source as the encoder reads them.
+
+    Models from elsewhere (T5, Marian), whose targets begin with an id of their own, were trained on sources that the
+    separator closes; one trained here reads a source like any text, after the separator.
+    """
+    return (separator_id, *source) if settings.start_id is None else (*source, separator_id)
+
+
 @dataclass
 class BlockState:
     """What an encoder-decoder remembers of B texts.

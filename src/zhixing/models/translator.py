@@ -35,7 +35,7 @@ class Translator:
         self._network: Any = module
         self._device = next(module.parameters()).device
         settings: Any = module.settings
-        self._source_length, self.target_length = source_and_target_length(settings)
+        self.source_length, self.target_length = source_and_target_length(settings)
         self._start = start_id(settings, separator_id)
 
     @property
@@ -70,8 +70,8 @@ class Translator:
         with torch.inference_mode():
             if state.cache is None:
                 longest = ids.shape[1] if lengths is None else int(np.max(lengths))
-                if longest > self._source_length:
-                    raise ContextLengthError(longest, self._source_length)
+                if longest > self.source_length:
+                    raise ContextLengthError(longest, self.source_length)
                 state.cache = self._network.new_cache(len(ids))
                 start = given.new_full((len(ids), 1), self._start)
                 hidden = self._network.decode(start, self._network.encode(given, real), real, cache=state.cache)

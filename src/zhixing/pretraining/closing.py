@@ -17,7 +17,7 @@ from zhixing.training.metrics import read_metrics
 def closing_words(result: TrainResult) -> str:
     """Return the lines that ``zhixing train`` and ``zhixing resume`` end with."""
     folder = result.folder
-    lines = [tr(f"model: {folder}", f"模型：{folder}"), *_learned(_records(folder))]
+    lines = [tr(f"model: {folder}", f"模型：{folder}"), *_learned(_records(folder), result.facts)]
     commands = [join(command) for command in next_commands(folder, result.facts).values()]
     return "\n".join([*lines, tr("next:", "接下来可以："), *(f"  {command}" for command in commands)])
 
@@ -30,7 +30,14 @@ def next_commands(folder: Path, facts: Mapping[str, Any]) -> dict[str, list[str]
     if (folder / "modules.json").is_file():  # it says how sentences are pooled
         first, second = tr("one sentence", "一个句子"), tr("another", "另一个")
         return {"similarity": ["zhixing", "run", "similarity", name, first, second]}
-    evaluate = ["zhixing", "evaluate", name, "--data", str(ids_folder_of(folder) / "shards")]
+    shards = str(ids_folder_of(folder) / "shards")
+    if facts.get("pairs"):  # it has learned to answer sources, not to continue texts
+        source = tr("a source", "一段源文")
+        return {
+            "evaluate": ["zhixing", "evaluate", name, "--pairs", shards],
+            "text2text": ["zhixing", "run", "text2text", name, source],
+        }
+    evaluate = ["zhixing", "evaluate", name, "--data", shards]
     if family in ENCODERS:
         blank = tr("one <|mask|> here", "此处有一个 <|mask|>")
         return {"evaluate": evaluate, "fill-mask": ["zhixing", "run", "fill-mask", name, blank]}
@@ -49,7 +56,7 @@ def _records(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _learned(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+def _learned(records: Sequence[Mapping[str, Any]], facts: Mapping[str, Any]) -> Iterator[str]:
     """Yield what the last figures say; nothing for a model that is counted and not trained."""
     loss, validation, seconds = (_last(records, name) for name in ("loss", "validation_loss", "seconds"))
     if loss is None:
@@ -57,10 +64,12 @@ def _learned(records: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     held_out = ""
     if validation is not None:
         held_out = tr(f"; on held-out text {validation:.4f}", f"；留出文本上 {validation:.4f}")
+    what, unit = "token", "词元"
     if _last(records, "retrieval_accuracy") is not None:
-        yield tr(f"loss: {loss:.4f} nats per sentence{held_out}", f"损失：每句 {loss:.4f} 奈特{held_out}")
-    else:
-        yield tr(f"loss: {loss:.4f} nats per token{held_out}", f"损失：每词元 {loss:.4f} 奈特{held_out}")
+        what, unit = "sentence", "句"
+    elif facts.get("pairs"):
+        what, unit = "target token", "目标词元"
+    yield tr(f"loss: {loss:.4f} nats per {what}{held_out}", f"损失：每{unit} {loss:.4f} 奈特{held_out}")
     if seconds is not None:
         yield tr(f"trained for {_spelled(seconds)}", f"训练用时 {_spelled(seconds)}")
 

@@ -70,10 +70,14 @@ class NeuralRun:
         self._initialised = False
         keep = recipe.training.keep_checkpoints
         self.checkpoints = checkpoints or Checkpoints(folder / "training_state", keep=keep)
-        self.pretraining = choose(recipe.objective, self.settings, ids.tokenizer, machine.device, recipe.seed)
+        self.pretraining = choose(
+            recipe.objective, self.settings, ids.tokenizer, machine.device, recipe.seed, recipe.pairs_together
+        )
         self.windows = training_windows(recipe, ids, self.settings)
         self.task = self._task()
 
+        if self._can_validate:
+            self.pretraining.questions(self._held_out_windows())  # what nothing can be asked about is refused now
     def initialise_from(self, path: Path) -> None:
         """Take the weights of another model; everything else starts anew.
 
@@ -200,11 +204,11 @@ class NeuralRun:
             "energy_measured": EnergyMeter(self.machine.threads, settings.watts_per_core).measured,
             "versions": versions(),
         }
+            **({"pairs": self.recipe.text.pair_fields} if self.recipe.text.pair_fields else {}),
 
     def validate(self) -> dict[str, float]:
         """Return mean loss (nats per token) and the objective's metrics on a fixed set of held-out windows."""
-        length, isolate = self.settings.context_length, self.windows.isolate_documents
-        windows = TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
+        windows = self._held_out_windows()
         questions, forward = self.pretraining.questions(windows), self.pretraining.with_loss(self.decoder)
         count = min(self.recipe.training.validation_windows, items_per_epoch(questions, windows))
         size = self.recipe.training.batch_windows
@@ -222,6 +226,10 @@ class NeuralRun:
         return {"validation_loss": total / weight, **means}
 
     def sentences(self, most: int) -> tuple[SentenceEncoder, list[str]]:
+    def _held_out_windows(self) -> TokenWindows:
+        length, isolate = self.settings.context_length, self.windows.isolate_documents
+        return TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
+
         """Return a model of sentences as it stands, and at most so many held-out sentences for it."""
         encoder = SentenceEncoder(EncoderModel(self.decoder), self.ids.tokenizer, self.pretraining.pooling)
         if not self._can_validate:

@@ -28,6 +28,7 @@ from zhixing.pretraining.contrastive import (
     tokens_read,
 )
 from zhixing.pretraining.masked import EncoderWithLoss, MaskedBatch, MaskedLM, MaskedSettings, MaskedWindows
+from zhixing.pretraining.pairs import PairIndex
 from zhixing.pretraining.permutation import (
     PermutationBatch,
     PermutationLM,
@@ -140,12 +141,20 @@ def extra_tokens(settings: ObjectiveSettings, family: str) -> tuple[str, ...]:
 
 
 def choose(
-    settings: ObjectiveSettings, model: DecoderSettings, tokenizer: Tokenizer, device: str, seed: int
+    settings: ObjectiveSettings,
+    model: DecoderSettings,
+    tokenizer: Tokenizer,
+    device: str,
+    seed: int,
+    pairs: int | None = None,
 ) -> Pretraining:
-    """Return the objective of a run, ready: the settings as ``resolve`` takes them, and what it may need."""
+    """Return the objective of a run, ready: the settings as ``resolve`` takes them, and what it may need.
+
+    ``pairs``: the text is pairs of source and target, and so many are a batch; None: it is running text.
+    """
     resolved = resolve(settings, model.family)
     if isinstance(resolved, SequenceToSequenceSettings):
-        return sequence_to_sequence(resolved, model, tokenizer, device, seed)
+        return sequence_to_sequence(resolved, model, tokenizer, device, seed, pairs)
     if isinstance(resolved, SpanSettings):
         return span_corruption(resolved, model, tokenizer, device, seed)
     if isinstance(resolved, ContrastiveSettings):
@@ -191,17 +200,25 @@ def permutation(settings: PermutationSettings, tokenizer: Tokenizer, device: str
 
 
 def sequence_to_sequence(
-    settings: SequenceToSequenceSettings, model: DecoderSettings, tokenizer: Tokenizer, device: str, seed: int
+    settings: SequenceToSequenceSettings,
+    model: DecoderSettings,
+    tokenizer: Tokenizer,
+    device: str,
+    seed: int,
+    pairs: int | None = None,
 ) -> Pretraining:
-    """A target after its source."""
+    """A target after its source: of given pairs, or of windows cut in two."""
 
     def tokens(batch: PairBatch) -> float:
+    def cut(windows: TokenWindows) -> Questions:
+        return PairWindows(windows, settings, model, tokenizer.separator_id, seed)
+
         return batch.tokens
 
     return Pretraining(
         SequenceToSequence(device),
         lambda network: EncoderDecoderWithLoss(network, settings.label_smoothing),
-        lambda windows: PairWindows(windows, settings, model, tokenizer.separator_id, seed),
+        cut if pairs is None else PairIndex(tokenizer, model, pairs),
         tokens,
     )
 

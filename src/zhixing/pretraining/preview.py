@@ -63,7 +63,7 @@ def preview(recipe: Recipe, ids: Ids, number: int = 0, rows: int | None = None) 
     """
     refuse_counted(recipe)
     settings = sized(recipe, ids.tokenizer.vocab_size)
-    found = choose(recipe.objective, settings, ids.tokenizer, "cpu", recipe.seed)
+    found = choose(recipe.objective, settings, ids.tokenizer, "cpu", recipe.seed, recipe.pairs_together)
     source = found.questions(training_windows(recipe, ids, settings))
     size = recipe.training.batch_windows
     batch = source.batch(number * size, size)

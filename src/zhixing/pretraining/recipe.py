@@ -89,6 +89,25 @@ class Recipe(Settings):
         return self
 
     @model_validator(mode="after")
+    def _pairs_fit(self) -> Recipe:
+        kind = resolve(self.objective, self.model.family).kind
+        if self.text.pair_fields and kind != "sequence_to_sequence":
+            raise ValueError(
+                tr(
+                    f"text.source_field and text.target_field are for objective.kind = sequence_to_sequence, not "
+                    f"{kind}; model.family transformer, recurrent_encoder_decoder or t5 learns by it",
+                    f"text.source_field 与 text.target_field 用于 objective.kind = sequence_to_sequence，而非 {kind}；"
+                    "model.family 为 transformer、recurrent_encoder_decoder、t5 时可用",
+                )
+            )
+        return self
+
+    @property
+    def pairs_together(self) -> int | None:
+        """How many pairs of source and target are a batch; None: the text is no pairs."""
+        return self.training.batch_windows if self.text.pair_fields else None
+
+    @model_validator(mode="after")
     def _warm_start_fits(self) -> Recipe:
         llama = self.model if isinstance(self.model, LlamaSettings) else None
         if self.warm_start.copying_heads and (llama is None or plan_copying(llama) is None):

@@ -237,7 +237,7 @@ def _samples(neural: NeuralRun) -> list[Sample]:
     """Return what the model writes or fills in, for the report."""
     from zhixing.models.encoder import EncoderModel
     from zhixing.models.encoder_decoder import as_language_model
-    from zhixing.pretraining.samples import SENTENCES, draw_fillings, draw_neighbours, draw_samples
+    from zhixing.pretraining.samples import SENTENCES, draw_answers, draw_fillings, draw_neighbours, draw_samples
 
     recipe, ids = neural.recipe, neural.ids
     if _learns_sentences(recipe):
@@ -245,6 +245,8 @@ def _samples(neural: NeuralRun) -> list[Sample]:
     if neural.settings.family in ENCODERS:
         return draw_fillings(recipe.name, EncoderModel(neural.decoder), ids, recipe.seed)
     return draw_samples(recipe.name, as_language_model(neural.decoder), ids, recipe.seed)
+    if recipe.text.pair_fields:
+        return draw_answers(recipe.name, neural.decoder, ids)
 
 
 def _learns_sentences(recipe: Recipe) -> bool:
@@ -360,4 +362,6 @@ def _publish(recipe: Recipe, folder: Path, files: Mapping[str, Content], facts: 
     if not isinstance(recipe.model, COUNTED) and _learns_sentences(recipe):
         task = "sentence-similarity"
     card = model_card(recipe.name, facts=facts, pipeline_tag=task)
+    if recipe.text.pair_fields:
+        task = "text2text-generation"
     publish_into(folder, {**files, RECIPE: to_yaml(recipe), "README.md": card}, facts=facts)

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
+from torch import nn
 
+from zhixing.data.pairs import find_pairs
 from zhixing.generation.generate import generate
 from zhixing.generation.settings import GenerationSettings
+from zhixing.generation.text2text import Text2TextPipeline
 from zhixing.models.encoder import EncoderModel, mask_id, mask_token, wrap
+from zhixing.models.encoder_decoder import source_and_target_length
 from zhixing.models.protocol import LanguageModel
 from zhixing.models.sentence_embedding import SentenceEncoder
 from zhixing.pretraining.prepare import Ids
@@ -17,6 +22,8 @@ from zhixing.training.report import Sample
 PROMPTS, PROMPT_TOKENS, NEW_TOKENS = 2, 24, 120
 SENTENCES, SHOWN = 200, 4
 """Held-out sentences among which a sentence encoder looks, and for how many of them the report shows the nearest."""
+ANSWERS = 6
+"""Held-out sources that the report shows the answers to."""
 HIDDEN = 4
 """Tokens of a prompt that a masked model has to fill in."""
 
@@ -30,6 +37,23 @@ def draw_samples(name: str, model: LanguageModel, ids: Ids, seed: int) -> list[S
     settings = GenerationSettings(max_new_tokens=NEW_TOKENS, temperature=0.8, top_p=0.95, seed=seed)
     texts = generate(model, tokenizer, prompts, settings)
     return [Sample(name, prompt, found.text) for prompt, found in zip(prompts, texts, strict=True)]
+
+
+def draw_answers(name: str, module: nn.Module, ids: Ids) -> list[Sample]:
+    """Return the first held-out sources that the model has room for, its most probable answers, and the references."""
+    shards, tokenizer = ids.prepared.validation, ids.tokenizer
+    if not shards.document_count:
+        return []
+    settings: Any = module.settings
+    read, _ = source_and_target_length(settings)
+    pairs = find_pairs(shards, tokenizer)
+    fits = np.flatnonzero(pairs.sources < read)[:ANSWERS]
+    found = [[tokenizer.decode(part.tolist()) for part in pairs.ids(shards, int(number))] for number in fits]
+    answers = Text2TextPipeline(module, tokenizer)([source for source, _ in found], do_sample=False)
+    return [
+        Sample(name, source, answer[0]["generated_text"], reference)
+        for (source, reference), answer in zip(found, answers, strict=True)
+    ]
 
 
 def draw_fillings(name: str, model: EncoderModel, ids: Ids, seed: int) -> list[Sample]:

@@ -39,11 +39,12 @@ _UNSHOWABLE = re.compile(
 
 @dataclass(frozen=True)
 class Sample:
-    """What model ``model`` wrote after ``prompt``."""
+    """What model ``model`` wrote after ``prompt``; ``reference``: what it should have answered, where that is known."""
 
     model: str
     prompt: str
     text: str
+    reference: str = ""
 
 
 def write_report(
