@@ -70,7 +70,7 @@ def test_unknown_formats_and_sources(source, tmp_path) -> None:
         export_model(source, "transformer")
     with pytest.raises(ConfigError, match="can be written, not read"):
         import_model(source, tmp_path / "out", "gguf")
-    with pytest.raises(InputError, match="nothing at"):
+    with pytest.raises(InputError, match="no file or folder at"):
         import_model(tmp_path / "nowhere", tmp_path / "out")
     (tmp_path / "a.gguf").write_bytes(b"GGUF\x03")
     with pytest.raises(ConfigError, match="can be written, not read"):

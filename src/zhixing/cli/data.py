@@ -22,6 +22,20 @@ app = typer.Typer(
 TokenizerOption = Annotated[
     Path, typer.Option("--tokenizer", help=tr("tokenizer or model folder", "分词器或模型文件夹"))
 ]
+WindowsOption = Annotated[
+    int | None, typer.Option(min=1, help=tr("shards: windows in a batch; 2", "分片：批次中的窗口数；2"))
+]
+ContextOption = Annotated[
+    int | None, typer.Option(min=1, help=tr("shards: tokens in a window; 64", "分片：窗口的词元数；64"))
+]
+SeedOption = Annotated[int | None, typer.Option(help=tr("shards: seed of the order; 0", "分片：顺序的随机种子；0"))]
+ShuffleOption = Annotated[
+    bool | None, typer.Option("--shuffle/--no-shuffle", help=tr("shards: shuffled order", "分片：打乱顺序"))
+]
+IsolateOption = Annotated[
+    bool | None,
+    typer.Option("--isolate/--no-isolate", help=tr("shards: hide documents from each other", "分片：文档互不可见")),
+]
 
 
 @app.command(help=tr("Encode text into shards, resumable.", "把文本编码为分片，可续做。"))
@@ -96,22 +110,11 @@ def show(
         Path | None,
         typer.Option("--tokenizer", help=tr("shards: tokenizer or model folder", "分片：分词器或模型文件夹")),
     ] = None,
-    batch_size: Annotated[
-        int | None, typer.Option(min=1, help=tr("shards: windows in a batch; 2", "分片：批次中的窗口数；2"))
-    ] = None,
-    context_length: Annotated[
-        int | None, typer.Option(min=1, help=tr("shards: tokens in a window; 64", "分片：窗口的词元数；64"))
-    ] = None,
-    seed: Annotated[
-        int | None, typer.Option(help=tr("shards: seed of the order; 0", "分片：顺序的随机种子；0"))
-    ] = None,
-    shuffle: Annotated[
-        bool | None, typer.Option("--shuffle/--no-shuffle", help=tr("shards: shuffled order", "分片：打乱顺序"))
-    ] = None,
-    isolate: Annotated[
-        bool | None,
-        typer.Option("--isolate/--no-isolate", help=tr("shards: hide documents from each other", "分片：文档互不可见")),
-    ] = None,
+    batch_size: WindowsOption = None,
+    context_length: ContextOption = None,
+    seed: SeedOption = None,
+    shuffle: ShuffleOption = None,
+    isolate: IsolateOption = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Decode one batch token by token: what is asked, where it stands, who sees whom."""
@@ -153,8 +156,15 @@ def check(
 
 def _recipe_of(source: Path) -> Path | None:
     """Return the recipe that ``source`` is, or that the run in it was made by; None: it holds shards."""
-    if source.is_dir():
-        return source / "recipe.yaml" if (source / "recipe.yaml").is_file() else None
+    from zhixing.errors import ConfigError
+
+    try:
+        if source.is_dir():
+            return source / "recipe.yaml" if (source / "recipe.yaml").is_file() else None
+    except OSError as error:
+        raise ConfigError(
+            tr(f"cannot read {source}: {error.strerror}", f"无法读取 {source}：{error.strerror}")
+        ) from error
     return source
 
 

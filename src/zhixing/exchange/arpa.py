@@ -65,6 +65,7 @@ def import_files(source: Path, options: Options) -> Made:
                 f"{path}：以其中 {len(words) - 2:,} 个词为词元，按空白切分；其余为未知词",
             )
         )
+        _tell_unreachable(path, words)
     else:
         tokenizer = load_tokenizer(folder)
         names, unknown = token_names(tokenizer, tokenizer.vocab_size)
@@ -240,6 +241,18 @@ def word_tokenizer(words: Sequence[str]) -> HuggingFaceTokenizer:
     }
     document, tokens = checked_document(document, "ARPA")
     return HuggingFaceTokenizer(document, tokens, special, None, SEPARATOR, "ARPA")
+
+
+def _tell_unreachable(path: Path, words: Sequence[str]) -> None:
+    """Name the words that no text gives, because they have white space in them at which text is cut."""
+    if lost := [word for word in words if word.split() != [word]]:
+        _log.warning(
+            tr(
+                f"{path}: {len(lost):,} words hold white space, such as {lost[0]!r:.60}; text is cut there, so that "
+                "they never occur",
+                f"{path}：{len(lost):,} 个词含空白，如 {lost[0]!r:.60}；文本在该处被切开，故它们不会出现",
+            )
+        )
 
 
 def _ngram(loaded: Loaded) -> NgramModel:

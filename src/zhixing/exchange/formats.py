@@ -18,6 +18,7 @@ from zhixing.exchange.parity import Parity
 from zhixing.exchange.questions import Sample
 from zhixing.language import tr
 from zhixing.model_folder import Content
+from zhixing.model_folder.tensors import UNSAFE_SUFFIXES
 from zhixing.models.interop.fasttext import is_fasttext
 
 Precision = Literal["f32", "f16"]
@@ -169,7 +170,7 @@ def recognise(source: Path) -> Format:
         inner = [] if (source / "config.json").is_file() else [one for one in FORMATS.values() if one.holds(source)]
         return named(inner[0].name, "import") if inner else FORMATS["transformers"]
     if not source.is_file():
-        raise InputError(tr(f"there is nothing at {source}", f"{source} 处什么也没有"))
+        raise InputError(tr(f"there is no file or folder at {source}", f"{source} 处没有文件或文件夹"))
     with source.open("rb") as file:
         first = file.read(512)
     if is_fasttext(first):
@@ -178,18 +179,42 @@ def recognise(source: Path) -> Format:
         return named("gguf", "import")
     if source.suffix in FORMATS["arpa"].endings or b"\\data\\" in first:
         return FORMATS["arpa"]
-    if source.suffix == ".bin" and all(part.isdigit() for part in first.split(b"\n")[0].split()):
+    if source.suffix == ".bin" and (counts := first.split(b"\n")[0].split()) and all(map(bytes.isdigit, counts)):
         return FORMATS["word2vec-binary"]
     for one in FORMATS.values():
         if source.suffix in one.endings:
             return named(one.name, "import")
+    raise _unrecognised(source)
+
+
+def _unrecognised(source: Path) -> InputError:
+    if source.suffix == ".safetensors":
+        return InputError(
+            tr(
+                f"{source} holds weights alone; give the folder it lies in, with config.json and tokenizer",
+                f"{source} 只有权重；请给出其所在的文件夹，连同 config.json 与分词器",
+            )
+        )
+    if source.suffix in UNSAFE_SUFFIXES:
+        return InputError(
+            tr(
+                f"{source} is no word vectors, and other files of its kind can run code: never opened; convert it to "
+                "safetensors with the tool that wrote it",
+                f"{source} 不是词向量，而同类的其他文件可运行代码，绝不打开；请用写出它的工具转换为 safetensors",
+            )
+        )
     known = " ".join(ending for one in FORMATS.values() if one.imports for ending in one.endings)
-    raise InputError(
+    return InputError(
         tr(
             f"{source}: the format is not recognised ({known}, or a folder); name it with --format",
             f"{source}：无法识别格式（{known} 或文件夹）；请用 --format 指定",
         )
     )
+
+
+def written_name(path: Path) -> str:
+    """Return the name of a file or folder as it can be written: bytes that are not UTF-8 as ``\\udcff``."""
+    return path.resolve().name.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def json_text(value: Mapping[str, Any]) -> str:

@@ -20,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 
 from zhixing.errors import InputError, MissingExtraError
-from zhixing.exchange.formats import Made, Options, Precision
+from zhixing.exchange.formats import Made, Options, Precision, written_name
 from zhixing.exchange.gguf_vocabulary import Vocabulary, vocabulary
 from zhixing.exchange.ours import asked
 from zhixing.exchange.parity import FLOAT16, Bounds, Measure, Parity, Reader, Scores
@@ -70,7 +70,7 @@ def export_files(source: Path, options: Options) -> Made:
         MissingExtraError: the package ``gguf`` is not installed.
     """
     loaded = load(source)
-    found = contents(loaded, options.precision, source.resolve().name)
+    found = contents(loaded, options.precision, written_name(source))
     facts = {**loaded.facts, "precision": options.precision}
     return Made({FILE: lambda path: _write(found, path, options.precision)}, facts)
 

@@ -33,6 +33,8 @@ _PAGES = (
     "modules.json", "1_Pooling/config.json", "sentence_bert_config.json", "config_sentence_transformers.json",
 )  # fmt: skip
 """Text that says what a model is and how its users read it; the second line is of sentence embedders."""
+_OWN = ("_", "attn_implementation", "experts_implementation")
+"""Beginnings of fields by which transformers is told how to compute, not what."""
 _AUTO = {
     "causal": "AutoModelForCausalLM",
     "masked": "AutoModelForMaskedLM",
@@ -64,13 +66,24 @@ def check(ours: Path, theirs: Path, options: Options) -> Parity:
         return Parity(None, notes=(_without_library(),))
     loaded = load(ours)
     questions = asked(loaded)
-    found = Parity(
-        f"transformers {transformers.__version__}",
-        tuple(
-            questions.ask(loaded, questions.reader, _open_there(theirs, questions, loaded), options.sample, Bounds())
-        ),
+    try:
+        reader = _open_there(theirs, questions, loaded)
+    except InputError:
+        raise
+    except Exception as error:  # a library that is given a stranger's files may raise anything
+        raise _refused_there(theirs, error) from error
+    measures = questions.ask(loaded, questions.reader, reader, options.sample, Bounds())
+    return Parity(f"transformers {transformers.__version__}", tuple(measures))
+
+
+def _refused_there(folder: Path, error: Exception) -> InputError:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return InputError(
+        tr(
+            f"{folder}: transformers does not open it, so that nothing could be compared: {reason}",
+            f"{folder}：transformers 无法打开，因而无从比较：{reason}",
+        )
     )
-    return found
 
 
 def _without_library() -> str:
@@ -135,7 +148,8 @@ def _open_there(folder: Path, questions: Asked, loaded: Loaded) -> Reader:
 
     # A run folder's weights may be a checkpoint within.
     weights = folder if (folder / "config.json").is_file() else load(folder).path
-    fields = read_config(weights)
+    # Fields of its own choose kernels, which it may fetch and run.
+    fields = {name: value for name, value in read_config(weights).items() if not name.startswith(_OWN)}
     config = transformers.AutoConfig.for_model(**fields)
     kind = getattr(transformers, _AUTO[questions.kind])
     with _quiet():

@@ -102,7 +102,8 @@ def ask_masked(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bou
     """Return the figures of a model of masked places."""
     model: Any = loaded.model
     windows = [
-        wrap(loaded.tokenizer, window) for window in cut(loaded, sample, min(model.context_length - 2, _WINDOW), 0)
+        wrap(loaded.tokenizer, window)
+        for window in cut(loaded, sample, max(1, min(model.context_length - 2, _WINDOW)), 0)
     ]
     mask = mask_id(loaded.tokenizer)
     masked = [np.where(np.arange(len(window)) % _EVERY == 1, mask, window) for window in windows]
@@ -123,7 +124,8 @@ def ask_hidden(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bou
     """Return the figures of an encoder without a head: its hidden states take the place of scores."""
     model: Any = loaded.model
     windows = [
-        wrap(loaded.tokenizer, window) for window in cut(loaded, sample, min(model.context_length - 2, _WINDOW), 0)
+        wrap(loaded.tokenizer, window)
+        for window in cut(loaded, sample, max(1, min(model.context_length - 2, _WINDOW)), 0)
     ]
     worst, largest = compare_readers(ours, theirs, pieces(windows, model.context_length), bounds)
     return [
@@ -133,14 +135,26 @@ def ask_hidden(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bou
 
 
 def cut(loaded: Loaded, sample: Sample, window: int, opened: int = 1) -> list[Ids]:
-    """Return the sample's ids in windows of at most so many; ``opened`` separators stand before each document."""
+    """Return the sample's ids in windows of at most so many; ``opened`` separators stand before each document.
+
+    Raises:
+        DataError: the tokenizer makes nothing of the text.
+    """
     windows: list[Ids] = []
     room = sample.scored_tokens
     share = max(window, room // max(len(sample.texts), 1))
     for text in sample.texts:
-        ids = np.array([loaded.tokenizer.separator_id] * opened + loaded.tokenizer.encode(text), np.int64)[:share]
-        windows += [ids[start : start + window] for start in range(0, len(ids), window)]
-    return [window for window in windows if len(window)]
+        if encoded := loaded.tokenizer.encode(text):
+            ids = np.array([loaded.tokenizer.separator_id] * opened + encoded, np.int64)[:share]
+            windows += [ids[start : start + window] for start in range(0, len(ids), window)]
+    if not windows:
+        raise DataError(
+            tr(
+                "--text: the tokenizer of this model finds no token in it; give another text",
+                "--text：该模型的分词器在其中找不到词元；请换一段文本",
+            )
+        )
+    return windows
 
 
 def pieces(windows: Sequence[Ids], context: int) -> list[Ids]:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from zhixing import __version__
-from zhixing.errors import InputError, ModelFolderError
-from zhixing.exchange.formats import Format, Made, Options, json_text, named, recognise
+from zhixing.errors import ConfigError, InputError, ModelFolderError
+from zhixing.exchange.formats import Format, Made, Options, json_text, named, recognise, written_name
 from zhixing.exchange.parity import Parity
 from zhixing.language import tr
-from zhixing.model_folder import MANIFEST_NAME, publish_into, read_manifest
+from zhixing.model_folder import MANIFEST_NAME, publish_into, read_manifest, verify_folder
 from zhixing.model_folder.durable import commit_folder, replace_file
 
 _log = logging.getLogger(__name__)
@@ -88,10 +89,12 @@ def export_model(
     """
     source, options = Path(source), options or _default_options()
     chosen = named(format, "export")
-    whole = source.resolve()
-    place = Path(out) if out is not None else whole.with_name(f"{whole.name}-{chosen.name}")
-    _refuse_taken(place)
-    made = chosen.load().export_files(source, options)
+    _refuse_idle(options, chosen)
+    with _reading(source):
+        whole = source.resolve()
+        place = Path(out) if out is not None else whole.with_name(f"{whole.name}-{chosen.name}")
+        _refuse_taken(place, source)
+        made = chosen.load().export_files(source, options)
     return _write("export", chosen, source, place, made, lambda folder: chosen.load().check(source, folder, options))
 
 
@@ -110,12 +113,42 @@ def import_model(
         InputError: the source is damaged, unsafe, of an unknown family or format, or ``out`` is taken.
     """
     source, options = Path(source), options or _default_options()
-    chosen = recognise(source) if format is None else named(format, "import")
-    _refuse_taken(Path(out))
-    made = chosen.load().import_files(source, options)
+    with _reading(source):
+        chosen = recognise(source) if format is None else named(format, "import")
+        _refuse_idle(options, chosen)
+        _refuse_taken(Path(out), source)
+        made = chosen.load().import_files(source, options)
     return _write(
         "import", chosen, source, Path(out), made, lambda folder: chosen.load().check(folder, source, options)
     )
+
+
+@contextmanager
+def _reading(source: Path) -> Iterator[None]:
+    """Word what the system refuses to open, or to name, as bad input."""
+    try:
+        yield
+    except OSError as error:
+        name, reason = error.filename or source, error.strerror or str(error)
+        raise InputError(tr(f"cannot read {name}: {reason}", f"无法读取 {name}：{reason}")) from error
+
+
+def _refuse_idle(options: Options, format: Format) -> None:
+    """Refuse an option that says nothing in this format."""
+    if options.precision != "f32" and format.name != "gguf":
+        raise ConfigError(
+            tr(
+                f"--precision is of gguf alone; {format.name} holds float32: leave it out",
+                f"--precision 仅用于 gguf；{format.name} 存 float32：请去掉",
+            )
+        )
+    if options.tokenizer is not None and format.name != "arpa":
+        raise ConfigError(
+            tr(
+                f"--tokenizer is of arpa alone; {format.name} has its own: leave it out",
+                f"--tokenizer 仅用于 arpa；{format.name} 自有分词方式：请去掉",
+            )
+        )
 
 
 def _default_options() -> Options:
@@ -128,7 +161,7 @@ def _write(
     direction: Direction, format: Format, source: Path, out: Path, made: Made, check: Callable[[Path], Parity]
 ) -> Exchanged:
     found: list[Exchanged] = []
-    facts = {**made.facts, direction: {"format": format.name, "source": source.name, "zhixing": __version__}}
+    facts = {**made.facts, direction: {"format": format.name, "source": written_name(source), "zhixing": __version__}}
 
     def fill(folder: Path) -> None:
         publish_into(folder, made.files, facts=facts)
@@ -165,20 +198,27 @@ def _aside(out: Path) -> Path:
     return next(name for name in names if not name.exists())
 
 
-def _refuse_taken(out: Path) -> None:
-    """Refuse a place where something stands that no earlier exchange has made."""
-    if not out.is_symlink() and (not out.exists() or (out.is_dir() and (not any(out.iterdir()) or _is_ours(out)))):
-        return
-    raise InputError(
-        tr(
-            f"{out} exists and was not made by zhixing export or import alone; choose another name or remove it",
-            f"{out} 已存在，且不单是 zhixing export 或 import 的产物；请换名或先删除",
+def _refuse_taken(out: Path, source: Path) -> None:
+    """Refuse a place where something stands that no earlier exchange has made, or the source itself."""
+    if out.is_symlink() or (out.exists() and not (out.is_dir() and (not any(out.iterdir()) or _is_ours(out)))):
+        raise InputError(
+            tr(
+                f"{out} exists and was not made by zhixing export or import alone, or was changed since; choose "
+                "another name or remove it",
+                f"{out} 已存在，且不单是 zhixing export 或 import 的产物，或此后有改动；请换名或先删除",
+            )
         )
-    )
+    if source.resolve().is_relative_to(out.resolve()):
+        raise InputError(
+            tr(
+                f"{out} holds the source {source}, which would be lost; choose another name",
+                f"{out} 含有来源 {source}，写入会使其丢失；请换名",
+            )
+        )
 
 
 def _is_ours(folder: Path) -> bool:
-    """Say whether an exchange made everything in a folder."""
+    """Say whether an exchange made everything in a folder, and nobody has changed it since."""
     try:
         report = read_report(folder)
         manifest = read_manifest(folder)
@@ -186,7 +226,8 @@ def _is_ours(folder: Path) -> bool:
         return False
     files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
     made = str(report.get("written_by", "")).startswith("zhixing ")
-    return made and manifest is not None and files <= {*manifest.files, MANIFEST_NAME, REPORT}
+    listed = manifest is not None and files <= {*manifest.files, MANIFEST_NAME, REPORT}
+    return made and listed and not verify_folder(folder)
 
 
 def read_report(folder: str | Path) -> Mapping[str, Any]:

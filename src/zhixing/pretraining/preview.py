@@ -152,10 +152,14 @@ def places_from(words: str) -> slice:
         ConfigError: it names none.
     """
     first, colon, last = words.partition(":")
-    if colon and (first or "0").isdecimal() and last.isdecimal() and int(first or 0) < int(last):
-        return slice(int(first or 0), int(last))
+    numbers = [first or "0", last]
+    # No row has so many places, and Python converts no endless digits.
+    if colon and all(number.isdecimal() and len(number) < 20 for number in numbers):
+        start, stop = map(int, numbers)
+        if start < stop:
+            return slice(start, stop)
     raise ConfigError(
-        tr(f"--places {words}: write FROM:TO, such as 0:32", f"--places {words}：应写作 起:止，例如 0:32")
+        tr(f"--places {words:.80}: write FROM:TO, such as 0:32", f"--places {words:.80}：应写作 起:止，例如 0:32")
     )
 
 

@@ -23,10 +23,12 @@ from zhixing.models.ngram_tables import OrderTable
 
 BEGIN, END, UNKNOWN = "<s>", "</s>", "<unk>"
 _UNKNOWN_NAMES = (UNKNOWN, "<UNK>")
-_COUNT = re.compile(r"ngram\s+(\d+)\s*=\s*(\d+)")
-_SECTION = re.compile(r"\\(\d+)-grams:")
+_COUNT = re.compile(r"ngram\s+([0-9]{1,18})\s*=\s*([0-9]{1,18})")
+_SECTION = re.compile(r"\\([0-9]{1,18})-grams:")
 _TINY = float(np.finfo(np.float32).tiny)
 _MOST_ORDERS = 10
+_LONGEST_LINE = 1 << 20
+"""Bytes after which a line without end is taken for damage."""
 
 
 @dataclass
@@ -42,11 +44,23 @@ class _Lines:
 
     def _read(self) -> Iterator[tuple[int, str]]:
         with self.path.open("rb") as file:
-            for number, raw in enumerate(file, 1):
+            for number, raw in enumerate(iter(lambda: file.readline(_LONGEST_LINE + 1), b""), 1):
+                if len(raw) > _LONGEST_LINE:
+                    raise _wrong(
+                        self.path,
+                        number,
+                        f"is longer than {_LONGEST_LINE:,} bytes: no ARPA file",
+                        f"超过 {_LONGEST_LINE:,} 字节：不是 ARPA 文件",
+                    )
                 try:
-                    line = raw.decode("utf-8").strip(" \t\r\n")
+                    line = raw.decode("utf-8-sig" if number == 1 else "utf-8").strip(" \t\r\n")
                 except UnicodeDecodeError as error:
-                    raise _wrong(self.path, number, f"is not UTF-8 ({error.reason})", "不是 UTF-8") from error
+                    raise _wrong(
+                        self.path,
+                        number,
+                        f"is not UTF-8 ({error.reason}); convert the file",
+                        "不是 UTF-8；请转换该文件",
+                    ) from error
                 if line:
                     yield number, line
 
@@ -60,6 +74,16 @@ class _Lines:
             "the file ends before \\end\\; it was cut short, copy it again",
             "文件在 \\end\\ 之前结束；不完整，请重新复制",
         )
+
+    def end(self) -> None:
+        """Refuse the file if anything stands after this line."""
+        number, line = next(self._rest, (0, ""))
+        if number:
+            self.number = number
+            raise self.wrong(
+                f"stands behind \\end\\: {line[:40]!r}; two files in one?",
+                f"位于 \\end\\ 之后：{line[:40]!r}；是否拼接了两个文件？",
+            )
 
     def wrong(self, problem: str, problem_zh: str) -> DataError:
         """Return the error that names this line."""
@@ -104,6 +128,7 @@ def _read(lines: _Lines, names: Mapping[str, int] | None) -> tuple[NgramModel, t
         nodes.append(found)
     if section != "\\end\\":
         raise lines.wrong(f"should be \\end\\, not {section[:40]!r}", f"应为 \\end\\，而不是 {section[:40]!r}")
+    lines.end()
     by_id = {index: word for word, index in words.items() if word != BEGIN}
     return NgramModel(unigram, backoffs, tables, separator), tuple(by_id[index] for index in range(len(unigram)))
 

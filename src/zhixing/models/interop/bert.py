@@ -14,19 +14,20 @@ from typing import Any
 from zhixing.language import tr
 from zhixing.models.bert import BertSettings
 from zhixing.models.interop.fields import ConfigReader
-from zhixing.models.interop.names import Packed, Rename, Rule
+from zhixing.models.interop.names import Packed, Rename, Rule, without_copies
 
 _log = logging.getLogger(__name__)
 BARE = ("BertModel", "RobertaModel")
 MASKED = ("BertForMaskedLM", "BertForPreTraining", "RobertaForMaskedLM")
 _OLDER = (("LayerNorm.gamma", "LayerNorm.weight"), ("LayerNorm.beta", "LayerNorm.bias"))
 """Names of the first published files, and what they became."""
-_TIED = (
-    "cls.predictions.decoder.weight",
-    "cls.predictions.decoder.bias",
-    "lm_head.decoder.weight",
-    "lm_head.decoder.bias",
-)
+_TIED = {
+    "cls.predictions.decoder.weight": "{}embeddings.word_embeddings.weight",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+    "lm_head.decoder.weight": "{}embeddings.word_embeddings.weight",
+    "lm_head.decoder.bias": "lm_head.bias",
+}
+"""Copy → what it repeats; ``{}`` stands for the name of the variant, where there is a head."""
 _NEXT_SENTENCE = "cls.seq_relationship."
 
 
@@ -76,12 +77,14 @@ def prepare(tensors: Mapping[str, Any], settings: BertSettings) -> dict[str, Any
     for name, tensor in tensors.items():
         for old, new in _OLDER:
             name = name.replace(old, new)
-        if name.endswith("embeddings.position_ids") or name in _TIED:
+        if name.endswith("embeddings.position_ids"):
             continue
         bare = name.removeprefix(prefix)
         if settings.head and bare.startswith(("embeddings.", "encoder.", "pooler.")):
             name = prefix + bare
         found[name if settings.head else bare] = tensor
+    copies = {copy: original.format(prefix if settings.head else "") for copy, original in _TIED.items()}
+    found = without_copies(found, copies)
     if lost := [name for name in found if name.startswith(_NEXT_SENTENCE)]:
         _log.warning(
             tr(
@@ -136,7 +139,8 @@ def from_config(config: Mapping[str, Any]) -> BertSettings:
     read.require("quantization_config", (None,), default=None)
     read.require_each("architectures", (*MASKED, *BARE))
     padding = read.integer("pad_token_id", 1 if variant == "roberta" else 0)
-    head = not set(config.get("architectures") or ()) & set(BARE)
+    named = config.get("architectures") or ()
+    head = not set([named] if isinstance(named, str) else named) & set(BARE)
     first = padding + 1 if variant == "roberta" else 0
     return read.build(
         BertSettings,

@@ -29,6 +29,8 @@ _SIZES = struct.Struct("<3i2q")
 """entries, words, labels, tokens, pruned."""
 _NEGATIVE_SAMPLING, _SKIP_GRAM, _SUPERVISED = 2, 2, 3
 _LONGEST_WORD = 1 << 16
+_LONGEST_GRAM = 1 << 10
+"""Letters; every word is gone through for every length."""
 
 Floats = NDArray[np.float32]
 
@@ -158,7 +160,7 @@ def _check_kind(path: Path, kind: int, labels: int, pruned: int, shortest: int, 
         raise _wrong(path, "is a classifier, not word vectors", "是分类器，而不是词向量")
     if pruned > 0:
         raise _wrong(path, "is pruned and quantised; import the file it was made from", "已剪枝与量化；请导入其原文件")
-    if longest > 0 and not 1 < shortest <= longest:
+    if longest > 0 and not 1 < shortest <= longest <= _LONGEST_GRAM:
         raise _wrong(
             path,
             f"uses n-grams of {shortest} to {longest} letters, which are cut otherwise here",

@@ -12,7 +12,14 @@ from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 
 SettingsT = TypeVar("SettingsT", bound=Settings)
-
+LARGEST = 1 << 28
+"""No size of a model is above; far above, the product of two fits into no number of a machine."""
+DEEPEST = 1 << 10
+"""No stack of layers is deeper; each costs time before its weights can be missed."""
+_TABLE = 1 << 27
+"""Numbers in a table of positions, half a gigabyte: a million places of a head 128 wide."""
+_BEYOND = 1e300
+"""No number of a model is; Python's whole numbers go on, its others do not. NaN is not below."""
 
 HARMLESS = (
     "model_type", "architectures", "transformers_version", "torch_dtype", "dtype", "name_or_path", "use_cache",
@@ -65,8 +72,8 @@ class ConfigReader:
             choices = ", ".join(map(repr, allowed))
             raise ModelFolderError(
                 tr(
-                    f"config.json: {name} = {value!r} is not supported (only {choices})",
-                    f"config.json：不支持 {name} = {value!r}（仅支持 {choices}）",
+                    f"config.json: {name} = {value!r:.80} is not supported (only {choices})",
+                    f"config.json：不支持 {name} = {value!r:.80}（仅支持 {choices}）",
                 )
             )
 
@@ -76,41 +83,77 @@ class ConfigReader:
         for value in [] if values is None else values if isinstance(values, list) else [values]:
             ConfigReader({name: value}).require(name, allowed, default=None)
 
-    def integer(self, name: str, default: int | None = None) -> int:
-        """Return an integer field."""
+    def integer(self, name: str, default: int | None = None, most: int = LARGEST) -> int:
+        """Return an integer field; its size, sign aside, is ``most`` at most."""
         value = self._config.get(name, default)
         if isinstance(value, bool) or not isinstance(value, int):
             raise ModelFolderError(
                 tr(
-                    f"config.json: {name} should be a whole number, not {value!r}",
-                    f"config.json：{name} 应为整数，而不是 {value!r}",
+                    f"config.json: {name} should be a whole number, not {value!r:.80}",
+                    f"config.json：{name} 应为整数，而不是 {value!r:.80}",
+                )
+            )
+        if abs(value) > most:
+            raise ModelFolderError(
+                tr(
+                    f"config.json: {name} = {value!r:.80} is larger than that of any model",
+                    f"config.json：{name} = {value!r:.80} 超过任何模型的取值",
                 )
             )
         return value
 
-    def optional_integer(self, name: str) -> int | None:
+    def optional_integer(self, name: str, most: int = LARGEST) -> int | None:
         """Return an integer field, or None where it is absent or null."""
-        return None if self._config.get(name) is None else self.integer(name)
+        return None if self._config.get(name) is None else self.integer(name, most=most)
 
     def number(self, name: str, default: float | None = None) -> float:
         """Return a numeric field."""
         value = self._config.get(name, default)
-        if isinstance(value, bool) or not isinstance(value, int | float):
+        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) < _BEYOND:
             raise ModelFolderError(
                 tr(
-                    f"config.json: {name} should be a number, not {value!r}",
-                    f"config.json：{name} 应为数值，而不是 {value!r}",
+                    f"config.json: {name} should be a number, not {value!r:.80}",
+                    f"config.json：{name} 应为数值，而不是 {value!r:.80}",
                 )
             )
         return float(value)
+
+    def refuse_long(self, name: str, places: int, width: int) -> None:
+        """Refuse a longest text whose table of positions, which no file holds, would fill the memory."""
+        if places * width > _TABLE:
+            raise ModelFolderError(
+                tr(
+                    f"config.json: {name} = {self._config.get(name)!r:.80} would need {4e-9 * places * width:,.1f} GB "
+                    f"for a table of positions; lower it to {_TABLE // width:,} or less",
+                    f"config.json：{name} = {self._config.get(name)!r:.80} 的位置表需要 "
+                    f"{4e-9 * places * width:,.1f} GB；请降到 {_TABLE // width:,} 以下",
+                )
+            )
 
     def build(self, kind: type[SettingsT], **fields: Any) -> SettingsT:
         """Return the settings, or refuse the folder with what does not fit."""
         try:
             return kind(**fields)
         except ValidationError as error:
-            what = "; ".join(
-                ": ".join([*map(str, problem["loc"]), problem["msg"].removeprefix("Value error, ")])
-                for problem in error.errors()
-            )
-            raise ModelFolderError(f"config.json: {what}") from None
+            what = tr("; ", "；").join(_explained(problem) for problem in error.errors())
+            raise ModelFolderError(tr(f"config.json: {what}", f"config.json：{what}")) from None
+
+
+_MUST_BE = {
+    "greater_than": ("must be more than {gt}", "须大于 {gt}"),
+    "greater_than_equal": ("must be at least {ge}", "须不小于 {ge}"),
+    "less_than": ("must be less than {lt}", "须小于 {lt}"),
+    "less_than_equal": ("must be at most {le}", "须不大于 {le}"),
+    "finite_number": ("must be a finite number", "须为有限的数"),
+}
+"""pydantic's kind of error → what a value must be."""
+
+
+def _explained(problem: Any) -> str:
+    """Return what is wrong with one setting, in the reader's language."""
+    name, value = ".".join(map(str, problem["loc"])), f"{problem.get('input')!r:.80}"
+    if problem["type"] in _MUST_BE:
+        message = tr(*_MUST_BE[problem["type"]]).format_map(problem.get("ctx", {}))
+        return f"{name}: {value} {message}"
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{name}: {value}: {message}" if name else str(message)

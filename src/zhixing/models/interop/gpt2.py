@@ -7,7 +7,7 @@ from typing import Any
 
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.interop.fields import ConfigReader
-from zhixing.models.interop.names import Rename, Rule
+from zhixing.models.interop.names import Rename, Rule, without_copies
 
 ACTIVATIONS = ("gelu_new", "gelu_pytorch_tanh")
 HONOURED = (
@@ -50,11 +50,9 @@ def table(settings: GPT2Settings) -> tuple[Rule, ...]:
 def prepare(tensors: Mapping[str, Any], settings: GPT2Settings) -> dict[str, Any]:
     """Return a foreign file's tensors as ``table`` has them: older files hold masks and lack the prefix."""
     prefix = "" if any(name.startswith("transformer.") for name in tensors) else "transformer."
-    return {
-        prefix + name: tensor
-        for name, tensor in tensors.items()
-        if name != "lm_head.weight" and not name.endswith((".attn.bias", ".attn.masked_bias"))
-    }
+    whole = without_copies(tensors, {"lm_head.weight": "transformer.wte.weight".removeprefix(prefix)})
+    kept = {name: tensor for name, tensor in whole.items() if not name.endswith((".attn.bias", ".attn.masked_bias"))}
+    return {prefix + name: tensor for name, tensor in kept.items()}
 
 
 def to_config(settings: GPT2Settings, separator_id: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 from zhixing.errors import ModelFolderError
 from zhixing.language import tr
 from zhixing.models.interop.fields import ConfigReader
-from zhixing.models.interop.names import Packed, Rename, Rule
+from zhixing.models.interop.names import Packed, Rename, Rule, without_copies
 from zhixing.models.interop.rotary import HONOURED as ROTARY_FIELDS
 from zhixing.models.interop.rotary import read_rotary, rotary_fields
 from zhixing.models.llama import LlamaSettings
@@ -83,11 +83,8 @@ def table(settings: LlamaSettings) -> tuple[Rule, ...]:
 
 def prepare(tensors: Mapping[str, Any], settings: LlamaSettings) -> dict[str, Any]:
     """Return a foreign file's tensors as ``table`` has them: no tied head, no rotary tables of old files."""
-    return {
-        name: tensor
-        for name, tensor in tensors.items()
-        if not name.endswith("rotary_emb.inv_freq") and not (settings.tied and name == "lm_head.weight")
-    }
+    whole = without_copies(tensors, {"lm_head.weight": "model.embed_tokens.weight"} if settings.tied else {})
+    return {name: tensor for name, tensor in whole.items() if not name.endswith("rotary_emb.inv_freq")}
 
 
 def model_type(settings: LlamaSettings) -> str:
@@ -163,7 +160,7 @@ def from_config(config: Mapping[str, Any]) -> LlamaSettings:
     context = read.integer("max_position_embeddings")
     theta, scaling = read_rotary(config, context)
     window, full_layers = _read_window(read, str(family), layers)
-    return read.build(
+    settings = read.build(
         LlamaSettings,
         vocab_size=read.integer("vocab_size"),
         context_length=context,
@@ -182,6 +179,8 @@ def from_config(config: Mapping[str, Any]) -> LlamaSettings:
         query_key_norm=family == "qwen3",
         tied=bool(config.get("tie_word_embeddings", False)),
     )
+    read.refuse_long("max_position_embeddings", settings.context_length, settings.per_head)
+    return settings
 
 
 def _read_bias(read: ConfigReader, family: str) -> str:
@@ -207,17 +206,21 @@ def _read_window(read: ConfigReader, family: str, layers: int) -> tuple[int | No
         read.require("use_sliding_window", (False, True, None), default=False)
         window = window if read.value("use_sliding_window") else None
     full = min(read.optional_integer("max_window_layers") or 0, layers) if family.startswith("qwen") else 0
-    expected = [FULL] * layers if window is None else [FULL] * full + [SLIDING] * (layers - full)
     found = read.value("layer_types")
-    if found is not None and found != expected:
+    if found is not None and not _as_expected(found, layers, layers if window is None else full):
         full = _full_layers(found, layers, family, window)
     return (None, 0) if window is None or full == layers else (window, full)
+
+
+def _as_expected(types: Any, layers: int, full: int) -> bool:
+    """Say whether ``layer_types`` lists ``full`` full layers, then sliding ones; a false number makes no list."""
+    return isinstance(types, list) and len(types) == layers and types == [FULL] * full + [SLIDING] * (layers - full)
 
 
 def _full_layers(types: Any, layers: int, family: str, window: int | None) -> int:
     """Return how many layers of ``layer_types`` are full; the rest must slide, and a window be there for them."""
     full = types.count(FULL) if isinstance(types, list) else -1
-    ordered = full >= 0 and types == [FULL] * full + [SLIDING] * (layers - full)
+    ordered = full >= 0 and _as_expected(types, layers, full)
     if not ordered or window is None or not family.startswith("qwen"):
         raise ModelFolderError(
             tr(

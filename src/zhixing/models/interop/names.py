@@ -12,6 +12,9 @@ from typing import Protocol
 
 from torch import Tensor, cat, split
 
+from zhixing.errors import ModelFolderError
+from zhixing.language import tr
+
 Tensors = dict[str, Tensor]
 
 
@@ -66,6 +69,32 @@ class Packed:
         names = [their.format(layer) for their in self.theirs]
         if all(name in source for name in names):
             target[self.ours.format(layer)] = cat([source.pop(name) for name in names])
+
+
+def without_copies(tensors: Mapping[str, Tensor], copies: Mapping[str, str]) -> dict[str, Tensor]:
+    """Return the tensors without those that only repeat another.
+
+    Args:
+        tensors: another library's.
+        copies: name of each copy → name of the tensor that it repeats.
+
+    Raises:
+        ModelFolderError: a copy is none: the file says something that would be lost.
+    """
+    present = {name: original for name, original in copies.items() if name in tensors and original in tensors}
+    if others := [name for name, original in present.items() if not _equal(tensors[name], tensors[original])]:
+        names = ", ".join(f"{name} ≠ {present[name]}" for name in others)
+        raise ModelFolderError(
+            tr(
+                f"model.safetensors: by config.json these are one tensor, but they differ: {names}",
+                f"model.safetensors：按 config.json 下列张量应为同一个，却不相等：{names}",
+            )
+        )
+    return {name: tensor for name, tensor in tensors.items() if name not in copies}
+
+
+def _equal(one: Tensor, other: Tensor) -> bool:
+    return one.shape == other.shape and bool((one == other).all())
 
 
 def to_theirs(table: Sequence[Rule], layers: int, ours: Mapping[str, Tensor]) -> Tensors:

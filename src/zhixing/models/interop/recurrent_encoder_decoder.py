@@ -18,6 +18,9 @@ _OTHERS = {
     "additive": ("blocks.decoder.0.attention.query.weight", "blocks.decoder.0.attention.key.weight",
                  "blocks.decoder.0.attention.score.weight", "output.weight", "output.bias"),
     "multiplicative": ("look.attention.key.weight", "look.combine.weight"),
+    "dot": ("look.combine.weight",),
+    "concat": ("look.attention.query.weight", "look.attention.key.weight", "look.attention.score.weight",
+               "look.combine.weight"),
     "none": (),
 }  # fmt: skip
 
@@ -80,7 +83,7 @@ def from_config(config: Mapping[str, Any]) -> RecurrentEncoderDecoderSettings:
     """Return the settings of a stored model; what is unknown is refused by name."""
     read = ConfigReader(config)
     read.require("cell", ("rnn", "lstm", "gru"), default=None)
-    read.require("attention", ("none", "additive", "multiplicative"), default=None)
+    read.require("attention", tuple(_OTHERS), default=None)
     read.require("encoder_direction", ("forward", "backward", "both"), default=None)
     read.require("input_feeding", (True, False), default=True)
     read.require("tie_word_embeddings", (True, False), default=False)

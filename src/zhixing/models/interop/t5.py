@@ -9,14 +9,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from zhixing.models.interop.fields import ConfigReader
-from zhixing.models.interop.names import Packed, Rename, Rule
+from zhixing.models.interop.fields import DEEPEST, ConfigReader
+from zhixing.models.interop.names import Packed, Rename, Rule, without_copies
 from zhixing.models.t5 import T5Settings
 
 _HEAD, _SHARED = "lm_head.weight", "shared.weight"
 _COPIES = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight")
 _UNUSED = "decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"
 """In the first published files; no network reads it."""
+HONOURED = (
+    "vocab_size", "n_positions", "target_length", "gap_token_ids", "d_model", "d_kv", "d_ff", "num_layers",
+    "num_decoder_layers", "num_heads", "feed_forward_proj", "dense_act_fn", "is_gated_act",
+    "relative_attention_num_buckets", "relative_attention_max_distance", "layer_norm_epsilon", "dropout_rate",
+    "is_encoder_decoder", "tie_word_embeddings", "scale_decoder_outputs", "quantization_config", "initializer_factor",
+    "output_past",
+)  # fmt: skip
+"""Fields of ``config.json`` that are read below, and those that say nothing in evaluation."""
+_ACTIVATIONS = {"relu": "relu", "gated-gelu": "gelu_new"}
+"""Kind of feed-forward, and what its activation is called beside it."""
 _STACKS = {"encoder": ("attention", "feed_forward"), "decoder": ("attention", "cross", "feed_forward")}
 
 
@@ -58,8 +68,8 @@ def _part(part: str, ours: str, theirs: str, settings: T5Settings) -> list[Rule]
 
 def prepare(tensors: Mapping[str, Any], settings: T5Settings) -> dict[str, Any]:
     """Return a foreign file's tensors without copies of the embedding and what no network reads."""
-    left_out = {*_COPIES, _UNUSED, *([_HEAD] if settings.tied else [])}
-    return {name: tensor for name, tensor in tensors.items() if name not in left_out}
+    copies = dict.fromkeys((*_COPIES, *([_HEAD] if settings.tied else [])), _SHARED)
+    return {name: tensor for name, tensor in without_copies(tensors, copies).items() if name != _UNUSED}
 
 
 def refine(settings: T5Settings, tensors: Mapping[str, Any]) -> T5Settings:
@@ -103,16 +113,20 @@ def to_config(settings: T5Settings, separator_id: int) -> dict[str, Any]:
 def from_config(config: Mapping[str, Any]) -> T5Settings:
     """Return the settings of a foreign T5; what this family cannot do is refused by name."""
     read = ConfigReader(config)
-    read.require("feed_forward_proj", ("relu", "gated-gelu"), default="relu")
+    read.require("feed_forward_proj", tuple(_ACTIVATIONS), default="relu")
+    kind = str(config.get("feed_forward_proj", "relu"))
+    read.require("dense_act_fn", (None, _ACTIVATIONS[kind]), default=None)
+    read.require("is_gated_act", (None, kind == "gated-gelu"), default=None)
     read.require("is_encoder_decoder", (True,), default=True)
     read.require("tie_word_embeddings", (True, False, None), default=None)
     read.require("scale_decoder_outputs", (True, False, None), default=None)
     read.require("quantization_config", (None,), default=None)
     read.require_each("architectures", ("T5ForConditionalGeneration", "T5WithLMHeadModel"))
+    read.refuse_others(HONOURED)
     divides = config.get("scale_decoder_outputs")
     divides = config.get("tie_word_embeddings") is not False if divides is None else divides
-    layers, width = read.integer("num_layers", 6), read.integer("d_model", 512)
-    writing, start = read.optional_integer("num_decoder_layers"), read.integer("decoder_start_token_id", 0)
+    layers, width = read.integer("num_layers", 6, DEEPEST), read.integer("d_model", 512)
+    writing, start = read.optional_integer("num_decoder_layers", DEEPEST), read.integer("decoder_start_token_id", 0)
     return read.build(
         T5Settings,
         vocab_size=read.integer("vocab_size", 32128),
@@ -123,7 +137,7 @@ def from_config(config: Mapping[str, Any]) -> T5Settings:
         heads=read.integer("num_heads", 8),
         head_width=read.integer("d_kv", 64),
         inner_width=read.integer("d_ff", 2048),
-        feed_forward=config.get("feed_forward_proj", "relu"),
+        feed_forward=kind,
         tied=divides,
         scaled=divides,
         buckets=read.integer("relative_attention_num_buckets", 32),

@@ -6,25 +6,25 @@ opens here unless embeddings are not shared or layers are left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 
-from zhixing.models.interop.fields import ConfigReader
-from zhixing.models.interop.names import Packed, Rename, Rule, Tensors
+from zhixing.errors import ModelFolderError
+from zhixing.language import tr
+from zhixing.models.interop.fields import DEEPEST, ConfigReader
+from zhixing.models.interop.names import Packed, Rename, Rule, Tensors, without_copies
 from zhixing.models.transformer import TransformerSettings
+from zhixing.nn.positions import sinusoidal
 
 _SHARED, _BIAS = "model.shared.weight", "final_logits_bias"
-_COPIES = (
-    "lm_head.weight",
-    "model.encoder.embed_tokens.weight",
-    "model.decoder.embed_tokens.weight",
-    "model.encoder.embed_positions.weight",
-    "model.decoder.embed_positions.weight",
-)
+_COPIES = ("lm_head.weight", "model.encoder.embed_tokens.weight", "model.decoder.embed_tokens.weight")
+_SINUSOIDS = ("model.encoder.embed_positions.weight", "model.decoder.embed_positions.weight")
 """The shared table once more, and sinusoids, which are not learned."""
+_ROUNDED = 4e-3
+"""What half precision may do to a sine (8 bits)."""
 _ACTIVATIONS = {"relu": "relu", "gelu": "gelu", "swish": "silu", "silu": "silu"}
 HONOURED = (
     "vocab_size", "decoder_vocab_size", "max_position_embeddings", "target_length", "d_model", "encoder_layers",
@@ -98,9 +98,28 @@ def _block(ours: str, theirs: str, width: int, crosses: bool) -> list[Rule]:
 
 def prepare(tensors: Mapping[str, Any], settings: TransformerSettings) -> dict[str, Any]:
     """Return a foreign file's tensors without copies of the embedding and tables of sinusoids; the bias if absent."""
-    found = {name: tensor for name, tensor in tensors.items() if name not in _COPIES}
+    whole = without_copies(tensors, dict.fromkeys(_COPIES, _SHARED))
+    _refuse_other_places([whole[name] for name in _SINUSOIDS if name in whole])
+    found = {name: tensor for name, tensor in whole.items() if name not in _SINUSOIDS}
     found.setdefault(_BIAS, torch.zeros(1, settings.vocab_size or 0))
     return found
+
+
+def _refuse_other_places(tables: Sequence[torch.Tensor]) -> None:
+    """Refuse (P, D) tables of positions that are not the sinusoids which this family computes."""
+    for table in tables:
+        right = table.ndim == 2 and table.shape[1] % 2 == 0
+        if right:
+            turns = sinusoidal(*table.shape)
+            places = torch.cat([turns[:, 0::2], turns[:, 1::2]], dim=1)
+            right = bool((table.float() - places).abs().le(_ROUNDED).all())
+        if not right:
+            raise ModelFolderError(
+                tr(
+                    "model.safetensors: embed_positions.weight holds other values than the sinusoids of this family",
+                    "model.safetensors：embed_positions.weight 的数值不是该模型族的正弦位置编码",
+                )
+            )
 
 
 def refine(settings: TransformerSettings, tensors: Mapping[str, Any]) -> TransformerSettings:
@@ -158,13 +177,13 @@ def from_config(config: Mapping[str, Any]) -> TransformerSettings:
     read.require("logits_bias", (True, False), default=False)
     read.require_each("architectures", ("MarianMTModel",))
     read.refuse_others(HONOURED)
-    vocabulary, layers = read.integer("vocab_size", 58101), read.integer("encoder_layers", 12)
+    vocabulary, layers = read.integer("vocab_size", 58101), read.integer("encoder_layers", 12, DEEPEST)
     heads, inner = read.integer("encoder_attention_heads", 16), read.integer("encoder_ffn_dim", 4096)
     read.require("decoder_vocab_size", (None, vocabulary), default=None)
     read.require("decoder_attention_heads", (heads,), default=16)
     read.require("decoder_ffn_dim", (inner,), default=4096)
-    writing, start = read.integer("decoder_layers", 12), read.integer("decoder_start_token_id", 58100)
-    return read.build(
+    writing, start = read.integer("decoder_layers", 12, DEEPEST), read.integer("decoder_start_token_id", 58100)
+    settings = read.build(
         TransformerSettings,
         vocab_size=vocabulary,
         context_length=read.integer("max_position_embeddings", 1024) - 1,
@@ -179,3 +198,5 @@ def from_config(config: Mapping[str, Any]) -> TransformerSettings:
         scaled=bool(config.get("scale_embedding", False)),
         head_bias=bool(config.get("logits_bias", False)),
     )
+    read.refuse_long("max_position_embeddings", settings.context_length, settings.width)
+    return settings

@@ -23,6 +23,10 @@ from zhixing.models.word_vectors import WordVectors
 Format = Literal["text", "binary"]
 _LONGEST_WORD = 1 << 16
 """Bytes after which a word without end is taken for damage."""
+_LONGEST_LINE = 1 << 24
+"""Bytes after which a line without end is: a million numbers fit."""
+_BOM = b"\xef\xbb\xbf"
+"""What some editors put before a text in UTF-8."""
 
 
 def write_vectors(model: WordVectors, path: str | Path, form: Format = "text") -> None:
@@ -79,9 +83,17 @@ def read_vectors(path: str | Path, form: Format | None = None) -> WordVectors:
 def _header(line: bytes, path: Path, file_bytes: int, bytes_each: int) -> tuple[int, int]:
     """Return V and D, and refuse numbers that no file of this size can hold."""
     parts = line.split()
-    if len(parts) != 2 or not all(part.isdigit() for part in parts) or min(map(int, parts)) < 1:
+    # No count has so many digits, and Python converts no endless ones.
+    numbers = len(parts) == 2 and all(part.isdigit() and len(part) < 20 for part in parts)
+    if not numbers or min(map(int, parts)) < 1:
         raise _wrong(path, 1, "should be the number of words and the width", "应为词数与向量维数")
     count, width = map(int, parts)
+    _refuse_more(count, width, path, file_bytes, bytes_each)
+    return count, width
+
+
+def _refuse_more(count: int, width: int, path: Path, file_bytes: int, bytes_each: int) -> None:
+    """Refuse more numbers than a file of this size can hold."""
     if count * width * bytes_each > file_bytes:
         raise _wrong(
             path,
@@ -90,26 +102,27 @@ def _header(line: bytes, path: Path, file_bytes: int, bytes_each: int) -> tuple[
             "it was cut short, or is of the other format",
             f"声明 {count:,} 个 {width} 维的词，超过文件 {file_bytes:,} 字节所能容纳；文件不完整，或为另一种格式",
         )
-    return count, width
 
 
 def _read_text(file: IO[bytes], path: Path) -> tuple[list[str], NDArray[np.float32]]:
     size = file.seek(0, 2)
-    file.seek(0)
-    first = file.readline()
+    begin = _after_mark(file)
+    first = _line(file, path, 1)
     announced = len(first.split()) == 2
     if announced:
         count, width = _header(first, path, size, 2)
     else:  # GloVe's own format
-        file.seek(0)
+        file.seek(begin)
         width, count = len(first.split()) - 1, sum(1 for _ in file)
-        file.seek(0)
+        file.seek(begin)
+        _refuse_more(count, width, path, size, 2)
     if count < 1:
         raise _wrong(path, 1, "holds no words", "没有词")
     words = _Words(path)
     vectors = np.empty((count, width), np.float32)
     line = int(announced)
-    for line, raw in enumerate(file, 1 + announced):
+    while raw := _line(file, path, line + 1):
+        line += 1
         if len(words.seen) == count:
             if not raw.strip():
                 continue
@@ -120,6 +133,27 @@ def _read_text(file: IO[bytes], path: Path) -> tuple[list[str], NDArray[np.float
     if len(words.seen) != count:
         raise _short(path, line, len(words.seen), count)
     return list(words.seen), vectors
+
+
+def _after_mark(file: IO[bytes]) -> int:
+    """Go to where the text begins, behind a byte order mark, and return that place."""
+    file.seek(0)
+    begin = len(_BOM) if file.read(len(_BOM)) == _BOM else 0
+    file.seek(begin)
+    return begin
+
+
+def _line(file: IO[bytes], path: Path, number: int) -> bytes:
+    """Return the next line, b"" at the end of the file."""
+    line = file.readline(_LONGEST_LINE + 1)
+    if len(line) > _LONGEST_LINE:
+        raise _wrong(
+            path,
+            number,
+            f"is longer than {_LONGEST_LINE:,} bytes: no vectors",
+            f"超过 {_LONGEST_LINE:,} 字节：不是词向量",
+        )
+    return line
 
 
 def _numbers(text: bytes, width: int, path: Path, line: int) -> NDArray[np.float32]:

@@ -15,7 +15,7 @@ import torch
 from torch import cat
 
 from zhixing.models.interop.fields import ConfigReader
-from zhixing.models.interop.names import Rename, Rule, Tensors
+from zhixing.models.interop.names import Rename, Rule, Tensors, without_copies
 from zhixing.models.xlnet import XLNetSettings
 
 PUBLISHED_CONTEXT = 512
@@ -113,7 +113,7 @@ def table(settings: XLNetSettings) -> tuple[Rule, ...]:
 
 def prepare(tensors: Mapping[str, Any], settings: XLNetSettings) -> dict[str, Any]:
     """Return the tensors without the head's matrix, which is the embedding."""
-    return {name: tensor for name, tensor in tensors.items() if name != _TIED}
+    return without_copies(tensors, {_TIED: "transformer.word_embedding.weight"})
 
 
 def refine(settings: XLNetSettings, tensors: Mapping[str, Any]) -> XLNetSettings:
