@@ -70,14 +70,18 @@ def test_no_text_becomes_markup(report: CompareReport) -> None:
     assert "\x00" not in html and "\u202e" not in html
     attributes = [(name, value) for _, each in tags.found for name, value in each.items()]
     assert not [name for name, _ in attributes if name.startswith("on")]
-    assert all(str(value).startswith("#") for name, value in attributes if name == "href")
+    assert all(str(value).startswith(("#", "models/")) for name, value in attributes if name == "href")
 
 
 def test_nothing_points_outside_and_every_anchor_leads_somewhere(report: CompareReport) -> None:
     tags = Tags(page(report))
     targets = [v for _, each in tags.found for k, v in each.items() if k in ("href", "src", "action", "srcset")]
     ids = [each["id"] for _, each in tags.found if "id" in each]
-    assert targets and all(str(target)[1:] in ids for target in targets)
+    inside = [str(target) for target in targets if str(target).startswith("#")]
+    assert inside and all(target[1:] in ids for target in inside)
+    beside = [str(target) for target in targets if not str(target).startswith("#")]
+    assert sorted(beside) == ["models/gru/report.html", "models/llama/report.html"]  # those that were trained
+    assert all((report.out / target).is_file() for target in beside)
     assert len(ids) == len(set(ids))
     assert not [each for _, each in tags.found if "style" in each]
 

@@ -9,7 +9,7 @@ import pytest
 
 from zhixing.comparison.choice import Limits
 from zhixing.comparison.run import compare
-from zhixing.comparison.settings import CompareRecipe
+from zhixing.comparison.settings import Budget, CompareRecipe
 from zhixing.comparison.table import CompareReport
 from zhixing.errors import ConfigError, DataError
 from zhixing.model_folder import verify_folder
@@ -58,7 +58,7 @@ def test_neural_models_have_curves_and_every_model_wrote(report: CompareReport) 
 
 def test_files_of_the_folder(report: CompareReport) -> None:
     assert {path.name for path in report.out.iterdir()} == {
-        "ids", "models", "measured", "recipe.yaml", "compare.html", "compare.json",
+        "ids", "models", "measured", "recipe.yaml", "report.html", "compare.json",
     }  # fmt: skip
     told = json.loads((report.out / "compare.json").read_text(encoding="utf-8"))
     assert told["best"] == report.choice.best == report.finished[0].model
@@ -142,6 +142,33 @@ def test_a_mixture_of_models_of_the_comparison(recipe: CompareRecipe, tmp_path: 
     assert [row.error for row in found.rows] == [None] * 3
     rows = {row.model: row for row in found.rows}
     assert rows["both"].parameters >= rows["trigram"].parameters + rows["hmm"].parameters  # type: ignore[operator]
+
+
+def test_an_ngram_of_the_text_that_another_model_has_read(recipe: CompareRecipe, tmp_path: Path) -> None:
+    from zhixing.comparison.settings import ComparedModel
+    from zhixing.models.ngram import NgramSettings
+
+    counted = ComparedModel(name="same", model=NgramSettings(order=3), same_text_as="gru")
+    wanted = recipe.replace(models=(*only(recipe, "gru", "trigram").models, counted), budget=Budget(tokens=320))
+    rows = {row.model: row for row in compare(wanted, tmp_path / "out").finished}
+    assert rows["gru"].tokens_seen == pytest.approx(320, abs=64)
+    assert rows["same"].tokens_seen == rows["gru"].tokens_seen < rows["trigram"].tokens_seen  # type: ignore[operator]
+    assert rows["same"].bits_per_byte > rows["trigram"].bits_per_byte  # type: ignore[operator]
+    assert rows["same"].seconds is not None
+    weights = tmp_path / "out" / "models" / "same" / "model.safetensors"
+    before = weights.stat().st_mtime_ns
+    compare(wanted, tmp_path / "out")
+    assert weights.stat().st_mtime_ns == before
+
+
+def test_what_to_do_next(report: CompareReport) -> None:
+    best, trained = report.choice.best, next(row for row in report.finished if row.flops is not None)
+    models = report.out / "models"
+    assert report.commands["serve"] == f"zhixing serve {models / str(best)}"
+    assert report.commands["continue"] == (
+        f"zhixing train {models / trained.model / 'recipe.yaml'} --init-from {models / trained.model} "
+        f"--ids {report.out / 'ids'} --out {models / trained.model}-2"
+    )
 
 
 def test_few_documents_are_said(report: CompareReport) -> None:

@@ -65,6 +65,16 @@ def test_the_shipped_schema_is_the_settings() -> None:
         ("models=[{name: a, model: {family: ngram}, warm_start: {steps: 1}}]", "needs model.family llama"),
         ("models=[{name: a, model: {family: ngram}}, {name: A, model: {family: ngram}}]", "A, a stands there twice"),
         ("models=[{name: a, model: {family: bert}}]", "the family bert predicts no next token"),
+        ("models=[{name: a, model: {family: ngram}, same_text_as: b}]", "there are: none"),
+        (
+            "models=[{name: b, model: {family: llama}}, {name: a, model: {family: hmm}, same_text_as: b}]",
+            "only an n-gram can be counted on the text of another",
+        ),
+        (
+            "models=[{name: t, model: {family: t5}}, {name: b, model: {family: llama}}, "
+            "{name: a, model: {family: ngram}, same_text_as: t}]",
+            "there are: b",
+        ),
         ("models=[{name: m, model: {family: mixture, members: [a, b]}}]", "set evaluation.part to report"),
     ],
 )

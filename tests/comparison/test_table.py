@@ -21,7 +21,7 @@ def test_it_fits_in_80_columns(report: CompareReport) -> None:
     for row in report.finished:
         (line,) = [line for line in lines if line.strip().startswith(row.model + " ") and "±" in line]
         assert f"{row.bits_per_byte:.3f}" in line and "…" not in line
-    assert "elsewhere failed: training.device" in text and "compare.html" in text.replace("\n", "")
+    assert "elsewhere failed: training.device" in text and "report.html" in text.replace("\n", "")
 
 
 def test_chinese(report: CompareReport, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -33,7 +33,7 @@ def test_chinese(report: CompareReport, monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_what_is_missing_is_empty() -> None:
     assert set(cells(Row("a", "b", error="why")).values()) == {""}
-    assert cells(Row("a", "b", kilojoules=0.0))["kilojoules"] == "< 0.1"
+    assert cells(Row("a", "b", kilojoules=0.0))["kilojoules"] == "<0.1"
 
 
 def test_verdicts_in_words(report: CompareReport) -> None:

@@ -66,16 +66,60 @@ def test_gb18030_is_said_once_per_file(tmp_path: Path, caplog: pytest.LogCapture
     assert sum("GB18030" in record.message for record in caplog.records) == 1
 
 
+def two_folders(folder: Path, learn: dict[str, str], held_out: dict[str, str], **settings: object) -> TextSettings:
+    for name, texts in (("learn", learn), ("held", held_out)):
+        (folder / name).mkdir()
+        for file, text in texts.items():
+            (folder / name / file).write_text(text, encoding="utf-8")
+    paths = {"paths": (str(folder / "learn"),), "validation_paths": (str(folder / "held"),)}
+    return TextSettings(**paths).replace(**settings)
+
+
+def sides(settings: TextSettings) -> tuple[list[str], list[str]]:
+    found, point = list(documents(settings)), split_point(settings)
+    return (
+        [document.text for document in found if not is_validation(document, point)],
+        [document.text for document in found if is_validation(document, point)],
+    )
+
+
+def test_files_of_their_own_are_held_out_whole_and_nothing_else_is(tmp_path: Path) -> None:
+    learn = {f"{n:03}.txt": f"document number {n}" for n in range(100)}
+    settings = two_folders(tmp_path, learn, {"a.txt": "held out", "b.txt": "as well"}, validation_fraction=0.5)
+    assert sides(settings) == (list(learn.values()), ["held out", "as well"])
+
+
+@pytest.mark.parametrize("deduplicate", [True, False])
+def test_what_is_held_out_is_never_learned_from(tmp_path: Path, deduplicate: bool) -> None:
+    learn = {"a.txt": "held out", "b.txt": "mine", "c.txt": "mine"}
+    settings = two_folders(tmp_path, learn, {"a.txt": "held out", "z.txt": "held out"}, deduplicate=deduplicate)
+    report = ReadReport()
+    list(documents(settings, report))
+    assert sides(settings) == (["mine"] * (1 if deduplicate else 2), ["held out"] * (1 if deduplicate else 2))
+    assert report.duplicates == (3 if deduplicate else 1)
+
+
+def test_a_file_inside_the_text_can_be_held_out(tmp_path: Path) -> None:
+    settings = corpus(tmp_path, {"a.txt": b"mine", "b.txt": b"held out"})
+    settings = settings.replace(validation_paths=(str(tmp_path / "b.txt"),))
+    assert sides(settings) == (["mine"], ["held out"])
+    with pytest.raises(DataError, match="validation_paths hold out every file"):
+        list(documents(settings.replace(validation_paths=(str(tmp_path),))))
+
+
 def test_split_depends_on_the_text_alone(tmp_path: Path) -> None:
     texts = {f"{n:03}.txt": f"document number {n}".encode() for n in range(400)}
     settings = corpus(tmp_path, texts)
-    point = split_point(0.1)
+    point = split_point(settings.replace(validation_fraction=0.1))
     held_out = {document.text for document in documents(settings) if is_validation(document, point)}
     assert 15 < len(held_out) < 70
     for name in list(texts)[::2]:
         os.rename(tmp_path / name, tmp_path / f"moved-{name}")
     assert held_out == {document.text for document in documents(settings) if is_validation(document, point)}
-    assert not any(is_validation(document, split_point(0)) for document in documents(settings))
+    assert not any(
+        is_validation(document, split_point(settings.replace(validation_fraction=0)))
+        for document in documents(settings)
+    )
 
 
 def test_the_set_of_digests_spills_to_disk_and_stays_exact() -> None:

@@ -86,6 +86,31 @@ def test_no_validation_when_none_is_asked_for(tmp_path: Path) -> None:
     assert (prepared.train.document_count, prepared.validation.document_count) == (30, 0)
 
 
+def test_files_held_out_whole_make_the_validation_split(tmp_path: Path) -> None:
+    text = corpus(tmp_path / "text", 30)
+    held_out = tmp_path / "held-out.txt"
+    held_out.write_text("only to look at", encoding="utf-8")
+    prepared = prepare(text.replace(validation_paths=(str(held_out),)), TOKENIZER, tmp_path / "out")
+    assert [TOKENIZER.decode(ids) for ids in prepared.validation.documents()] == ["only to look at"]
+    assert prepared.train.document_count == 30
+    with pytest.raises(DataError, match="other text"):
+        prepare(text.replace(paths=(*text.paths, str(held_out))), TOKENIZER, tmp_path / "out")  # to learn from now
+
+
+def test_a_side_without_text_is_refused(tmp_path: Path) -> None:
+    text = corpus(tmp_path / "text", 3)
+    held_out = tmp_path / "held-out.txt"
+    settings = text.replace(validation_paths=(str(held_out),))
+    held_out.write_text("  \n", encoding="utf-8")
+    with pytest.raises(DataError, match=r"no text in .*held-out\.txt to validate on"):
+        prepare(settings, TOKENIZER, tmp_path / "out")
+    (tmp_path / "copy").mkdir()
+    for file in (tmp_path / "text").iterdir():
+        (tmp_path / "copy" / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(DataError, match="none is left to learn from"):
+        prepare(text.replace(validation_paths=(str(tmp_path / "copy"),)), TOKENIZER, tmp_path / "out")
+
+
 SLOW = """
 import sys, time
 from zhixing.corpus.settings import TextSettings

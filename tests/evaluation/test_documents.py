@@ -1,6 +1,7 @@
 import numpy as np
 
 from zhixing.corpus.document import Document, is_validation, split_point
+from zhixing.corpus.settings import TextSettings
 from zhixing.evaluation.documents import encode_documents, half_of, split_fit_report, text_digest
 
 
@@ -34,7 +35,7 @@ def test_halves_depend_on_the_text_alone_and_are_about_equal():
 
 
 def test_halves_are_independent_of_the_validation_split():
-    point = split_point(0.05)
+    point = split_point(TextSettings())
     held_out = [f"row {n}" for n in range(20_000) if is_validation(Document(f"row {n}", ""), point)]
     assert len(held_out) > 500
     share = np.mean([half_of(text_digest(text)) == "fit" for text in held_out])

@@ -36,8 +36,10 @@ def quickstart(
     from zhixing.main_job import quickstart as run
 
     result = run(out, text=text or (), minutes=minutes, seed=seed)
-    payload = {"out": str(result.out), "bits_per_byte": result.bits_per_byte, "commands": dict(result.commands)}
+    payload = {**result.report.as_dict(), "out": str(result.out), "bits_per_byte": result.bits_per_byte}
     emit(as_json, payload, _show(result))
+    if len(result.report.finished) < len(result.report.rows):
+        raise typer.Exit(1)
 
 
 def _show(result: Any) -> Any:
@@ -49,14 +51,14 @@ def _show(result: Any) -> Any:
 
     samples = [
         Panel(Text(printable(s.prompt), style="dim") + Text(printable(s.text)), title=s.model, title_align="left")
-        for s in result.samples
+        for s in result.report.samples
     ]
-    report = result.out / "report.html"
-    last = [
-        tr(f"report:   {report}", f"报告：   {report}"),
-        tr(f"serve:    {result.commands['serve']}", f"提供服务：{result.commands['serve']}"),
-        tr(f"continue: {result.commands['continue']}", f"继续训练：{result.commands['continue']}"),
-    ]
+    words = {
+        "serve": tr("serve:    ", "提供服务："),
+        "generate": tr("generate: ", "写作：    "),
+        "continue": tr("continue: ", "继续训练："),
+    }
+    last = [words[name] + command for name, command in result.commands.items()]
     # The terminal may fold a command, we may not: it is there to be copied.
     commands = Text("\n".join(last), no_wrap=True, overflow="ignore")
-    return Group(result.evaluation.render(), *samples, commands)
+    return Group(*samples, result.report.render(), commands)

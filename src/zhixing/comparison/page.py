@@ -11,10 +11,13 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from markupsafe import Markup
 
+from zhixing.comparison.next_commands import purposes
 from zhixing.comparison.table import CompareReport, Row, cells, column_titles, neighbours_in_words
 from zhixing.language import current_language, tr
 from zhixing.training.charts import Axis, Bar, Point, Series, bar_chart, in_bytes, line_chart, short
@@ -63,7 +66,8 @@ def render(report: CompareReport, *, title: str, recipe: str, card: Mapping[str,
         splits={name: card[name] for name in ("train", "validation") if name in card},
         facts=visible_in(report.facts),
         recipe=visible(recipe),
-        commands=_commands(report),
+        commands={purposes()[name]: visible(command) for name, command in report.commands.items()},
+        reports=_reports(report),
     )
 
 
@@ -136,10 +140,8 @@ def _energy_in_words(rows: Sequence[Row]) -> str:
     return tr("Energy is estimated: cores times watts per core times time.", "能耗为估算：核数 × 每核功率 × 时间。")
 
 
-def _commands(report: CompareReport) -> dict[str, str]:
-    folder = next((row.folder for row in report.finished if row.model == report.choice.best), None)
-    if folder is None:
-        return {}
-    served = tr("Serve the chosen model to any OpenAI client", "用所选模型提供服务，供任何 OpenAI 客户端使用")
-    writing = tr("Let it write", "让它写作")
-    return {served: f"zhixing serve {folder}", writing: f"zhixing generate {folder} --max-new-tokens 200"}
+def _reports(report: CompareReport) -> dict[str, str]:
+    """Return, by name, where the report of a model's own training lies, seen from the page."""
+    found = {row.model: Path(row.folder) / "report.html" for row in report.finished if row.folder}
+    inside = {name: path for name, path in found.items() if path.is_file() and path.is_relative_to(report.out)}
+    return {name: quote(path.relative_to(report.out).as_posix()) for name, path in inside.items()}

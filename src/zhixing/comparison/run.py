@@ -1,7 +1,7 @@
 """``zhixing compare``: train several models under one budget, measure all in the same way, say which to choose.
 
 Everything lies in one folder: ``ids/`` (tokenizer and shards, shared), ``models/NAME/`` (a run's folder, as ``zhixing
-train`` leaves it), ``measured/`` (figures that need not be made twice), ``compare.json`` and ``compare.html``. Started
+train`` leaves it), ``measured/`` (figures that need not be made twice), ``compare.json`` and ``report.html``. Started
 again, it keeps what is finished and resumes what was interrupted. A model that fails is a row that says why.
 """
 
@@ -21,6 +21,8 @@ from zhixing.comparison.accuracy import REACH
 from zhixing.comparison.choice import Limits, admitted, choose
 from zhixing.comparison.costs import flops_of_token, recipe_for, with_looks
 from zhixing.comparison.measured import HeldOut, Measured, held_out, measure
+from zhixing.comparison.next_commands import next_commands
+from zhixing.comparison.same_text import count_same_text
 from zhixing.comparison.settings import ComparedModel, CompareRecipe
 from zhixing.comparison.table import CompareReport, Curve, Row, byte_interval
 from zhixing.config import differences, load_settings, to_yaml
@@ -32,6 +34,7 @@ from zhixing.evaluation.yardsticks import xz
 from zhixing.language import tr
 from zhixing.model_folder import MANIFEST_NAME, read_manifest
 from zhixing.model_folder.durable import replace_file
+from zhixing.models.mixture import MixtureSettings
 from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.run import COUNTED, RECIPE, resume, train
@@ -42,7 +45,7 @@ from zhixing.training.verdict import is_number
 
 _log = logging.getLogger(__name__)
 IDS, MODELS, MEASURED = "ids", "models", "measured"
-PAGE, RESULT = "compare.html", "compare.json"
+PAGE, RESULT = "report.html", "compare.json"
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,7 @@ def compare(
     out = Path(out)
     base = Recipe(seed=recipe.seed, text=recipe.text, tokenizer=recipe.tokenizer, data=recipe.data)
     ids = prepare_ids(base, out / IDS)
+    _check_halves(recipe, ids)
     question = held_out(ids, recipe.evaluation, _reach(recipe))
     recipes = {one.name: recipe_for(recipe, one, ids.tokenizer.vocab_size, out / MODELS) for one in recipe.models}
     for name, wanted in recipes.items():
@@ -105,7 +109,7 @@ def _one(
 ) -> _Finished:
     """Train one model unless it is there, measure it unless that was done."""
     folder = out / MODELS / one.name
-    spent = _train(wanted, folder, out, ids)
+    spent = _train(one, wanted, folder, out, ids)
     measured = measure(folder, out / MEASURED / f"{one.name}.json", ids, question, recipe.seed)
     manifest = read_manifest(folder)
     facts = {**spent, **(manifest.facts if manifest else {})}
@@ -136,7 +140,7 @@ def _one(
     return _Finished(one, row, measured)
 
 
-def _train(wanted: Recipe, folder: Path, out: Path, ids: Ids) -> Mapping[str, Any]:
+def _train(one: ComparedModel, wanted: Recipe, folder: Path, out: Path, ids: Ids) -> Mapping[str, Any]:
     """Have a finished model in ``folder``; return what counting it has cost (a neural model's facts say it)."""
     record = out / MEASURED / f"{folder.name}.training.json"
     if (folder / MANIFEST_NAME).exists():
@@ -146,7 +150,9 @@ def _train(wanted: Recipe, folder: Path, out: Path, ids: Ids) -> Mapping[str, An
         return {}
     record.unlink(missing_ok=True)
     begin, meter = time.perf_counter(), EnergyMeter(available_cores(), wanted.training.watts_per_core)
-    if (folder / RECIPE).exists():
+    if one.same_text_as is not None:
+        count_same_text(wanted, folder, out / MODELS / one.same_text_as, ids)
+    elif (folder / RECIPE).exists():
         resume(folder)
     else:
         train(with_looks(wanted, ids, out), folder, ids_folder=out / IDS, announce=False)
@@ -165,6 +171,19 @@ def _read(record: Path) -> Mapping[str, Any]:
     except (OSError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
+
+
+def _check_halves(recipe: CompareRecipe, ids: Ids) -> None:
+    """Refuse, before anything is trained, a mixture that there is no text to fit and to measure."""
+    mixed = next((one.name for one in recipe.models if isinstance(one.model, MixtureSettings)), None)
+    if mixed is not None and ids.prepared.validation.document_count < 2:
+        raise ConfigError(
+            tr(
+                f"{mixed}: a mixture needs at least two held-out documents, to fit and to measure; give it more or "
+                "longer text",
+                f"{mixed}：混合模型至少需要两篇留出文档，分别用于拟合与评估；请提供更多或更长的文本",
+            )
+        )
 
 
 def _check_same(folder: Path, wanted: Recipe) -> None:
@@ -217,6 +236,7 @@ def _report(
         curves=tuple(curve for each in ranked if (curve := _curve(each, ids)) is not None),
         samples=tuple(Sample(each.one.name, each.measured.prompt, each.measured.text) for each in ranked),
         facts=_facts(recipe, ids, question, ranked),
+        commands=next_commands(rows, choice.best, out / IDS),
     )
 
 

@@ -15,6 +15,8 @@ from zhixing.data.settings import DataSettings
 from zhixing.language import tr
 from zhixing.models.families import ENCODERS, NEURAL, STATISTICAL
 from zhixing.models.mixture import MixtureSettings
+from zhixing.models.ngram import NgramSettings
+from zhixing.pretraining.objectives import AutoSettings, resolve
 from zhixing.pretraining.recipe import ModelSettings, Recipe
 from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.tokenizers.train import TokenizerSettings
@@ -83,6 +85,11 @@ class ComparedModel(Settings):
     model: ModelSettings
     training: ComparedTraining = ComparedTraining()
     warm_start: WarmStartSettings = WarmStartSettings()
+    same_text_as: str | None = setting(
+        None,
+        "for an n-gram: a model that stands before it in the list; just the text that this one has read is counted",
+        "用于 n 元模型：列表中排在其前的某个模型；只对该模型读过的文本计数",
+    )
 
     @field_validator("name")
     @classmethod
@@ -179,6 +186,8 @@ class CompareRecipe(Settings):
                     f"models：名称不可重复；重复的有 {'、'.join(twice)}",
                 )
             )
+        for place, model in enumerate(self.models):
+            _check_same_text(model, self.models[:place])
         mixed = [model.name for model in self.models if isinstance(model.model, MixtureSettings)]
         if mixed and self.evaluation.part != "report":
             raise ValueError(
@@ -188,6 +197,34 @@ class CompareRecipe(Settings):
                 )
             )
         return self
+
+
+def _check_same_text(model: ComparedModel, before: tuple[ComparedModel, ...]) -> None:
+    if model.same_text_as is None:
+        return
+    readers = [one.name for one in before if reads_windows(one.model)]
+    where = f"models: {model.name}: same_text_as"
+    if not isinstance(model.model, NgramSettings):
+        raise ValueError(
+            tr(
+                f"{where}: only an n-gram can be counted on the text of another model; take it out",
+                f"{where}：只有 n 元模型能对另一模型读过的文本计数；请去掉该项",
+            )
+        )
+    if model.same_text_as not in readers:
+        listed = ", ".join(readers) or tr("none", "无")
+        raise ValueError(
+            tr(
+                f"{where} = {model.same_text_as!r} is no model before it that is trained step by step on running "
+                f"text; there are: {listed}",
+                f"{where} = {model.same_text_as!r} 不是排在其前、在连续文本上逐步训练的模型；可用的有：{listed}",
+            )
+        )
+
+
+def reads_windows(model: ModelSettings) -> bool:
+    """Say whether a family is trained on windows of the text, each token predicted from those before it."""
+    return model.family in NEURAL.values() and resolve(AutoSettings(), model.family).kind == "causal"
 
 
 def _tuples(tree: Any) -> Any:

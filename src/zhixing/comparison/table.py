@@ -95,6 +95,7 @@ class CompareReport:
         curves: of the neural models.
         samples: what each model wrote.
         facts: what holds for all rows: budget, text, seed, machine, versions.
+        commands: what to do next, by purpose.
     """
 
     out: Path
@@ -107,6 +108,7 @@ class CompareReport:
     curves: tuple[Curve, ...] = ()
     samples: tuple[Sample, ...] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def finished(self) -> tuple[Row, ...]:
@@ -140,6 +142,7 @@ class CompareReport:
             "neighbours": [comparison.as_dict() for comparison in self.neighbours],
             "yardsticks": dict(self.yardsticks),
             "facts": dict(self.facts),
+            "commands": dict(self.commands),
         }
 
     def render(self) -> RenderableType:
@@ -187,7 +190,7 @@ def cells(row: Row) -> dict[str, str]:
 def _kilojoules(value: float | None) -> str:
     if value is None:
         return ""
-    return "< 0.1" if value < 0.1 else f"{value:.3g}"
+    return "<0.1" if value < 0.1 else f"{value:.3g}"
 
 
 def column_titles() -> dict[str, str]:
@@ -245,7 +248,7 @@ def _rich_table(rows: Sequence[Row]) -> RenderableType:
         told = cells(row)
         bits = "" if row.bits_per_byte is None else f"{row.bits_per_byte:.3f}"
         spread = "" if row.low is None or row.high is None else f" ±{(row.high - row.low) / 2:.2f}"
-        seconds = "" if row.seconds is None else f"{row.seconds:,.1f}"
+        seconds = "" if row.seconds is None else f"{row.seconds:,.{int(row.seconds < 10)}f}"
         shown = ("accuracy", "parameters", "", "kilojoules", "tokens_seen", "tokens_per_second",
                  "milliseconds_per_token", "megabytes")  # fmt: skip
         table.add_row(Text(row.model), bits + spread, *(told[name] if name else seconds for name in shown))

@@ -6,6 +6,7 @@ import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 
+from zhixing.corpus.settings import TextSettings
 from zhixing.errors import DataError
 
 
@@ -19,7 +20,6 @@ class Document:
 
     text: str
     source: str
-
     held_out: bool = False
     target: str | None = None
 
@@ -27,6 +27,7 @@ class Document:
     def texts(self) -> tuple[str, ...]:
         """The text, and the target of a pair."""
         return (self.text,) if self.target is None else (self.text, self.target)
+
     @cached_property
     def digest(self) -> bytes:
         """BLAKE2b of the UTF-8 text, 16 bytes: equal texts, equal digests, on any machine.
@@ -69,9 +70,9 @@ def utf8_length(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode())
 
 
-def split_point(fraction: float) -> int:
-    """Return the threshold for ``is_validation`` that holds out ``fraction`` of the documents on average."""
-    return int(fraction * 2**64)
+def split_point(settings: TextSettings) -> int:
+    """Return the threshold for ``is_validation``: the hash of a document below it holds the document out."""
+    return 0 if settings.validation_paths else int(settings.validation_fraction * 2**64)
 
 
 def split_hash(digest: bytes) -> int:

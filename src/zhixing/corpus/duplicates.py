@@ -23,12 +23,15 @@ class SeenDigests:
 
     def add(self, digest: bytes) -> bool:
         """Remember ``digest``; return False if it was known already."""
-        if digest in self._recent or self._on_disk(digest):
+        if digest in self:
             return False
         self._recent.add(digest)
         if len(self._recent) >= self._limit:
             self._spill()
         return True
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._recent or self._on_disk(digest)
 
     def _on_disk(self, digest: bytes) -> bool:
         if self._table is None:

@@ -10,10 +10,11 @@ import glob
 import os
 import sysconfig
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from zhixing.corpus.report import ReadReport
+from zhixing.corpus.settings import TextSettings
 from zhixing.errors import DataError, nearest
 from zhixing.language import tr
 
@@ -36,11 +37,15 @@ DEFAULT_EXCLUDED = frozenset(
 
 @dataclass(frozen=True)
 class InputFile:
-    """One file; layout ``text``, ``html``, ``jsonl``, ...; compression ``gzip``, ``zstd`` or ``""``."""
+    """One file; layout ``text``, ``html``, ``jsonl``, ...; compression ``gzip``, ``zstd`` or ``""``.
+
+    ``held_out``: it is only there to validate on.
+    """
 
     path: str
     layout: str
     compression: str
+    held_out: bool = False
 
     @property
     def identity(self) -> tuple[str, int, int]:
@@ -69,6 +74,27 @@ def find_files(paths: tuple[str, ...], report: ReadReport) -> list[InputFile]:
             )
         )
     return list(found.values())
+
+
+def find_text(settings: TextSettings, report: ReadReport) -> list[InputFile]:
+    """Return the files that ``settings`` name: those held out whole first, then those not among them.
+
+    Raises:
+        DataError: as ``find_files`` does; or nothing is left to learn from.
+    """
+    validation = settings.validation_paths and find_files(settings.validation_paths, report)
+    held_out = [replace(file, held_out=True) for file in validation]
+    taken = {os.path.realpath(file.path) for file in held_out}
+    rest = [file for file in find_files(settings.paths, report) if os.path.realpath(file.path) not in taken]
+    if not rest:
+        where = ", ".join(settings.paths) or str(default_folder())
+        raise DataError(
+            tr(
+                f"text.validation_paths hold out every file of {where}; leave some to learn from",
+                f"text.validation_paths 已留出 {where} 中的全部文件；请留下一些用于学习",
+            )
+        )
+    return held_out + rest
 
 
 def classify(path: str) -> InputFile | None:

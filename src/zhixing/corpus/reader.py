@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 
 from zhixing.corpus.document import BrokenFileError, Document, Problem, utf8_length
 from zhixing.corpus.duplicates import SeenDigests
-from zhixing.corpus.find import InputFile, find_files
+from zhixing.corpus.find import InputFile, find_text
 from zhixing.corpus.html import visible_text
 from zhixing.corpus.plain import divide, long_line, pieces
 from zhixing.corpus.report import ReadReport
@@ -31,7 +32,7 @@ def documents(
     Args:
         settings: which text, and how to treat what is wrong with it.
         report: filled while reading; it is complete when the iterator is exhausted.
-        files: what ``find_files`` returned, to spare a second search.
+        files: what ``find_text`` returned, to spare a second search.
         announce: log at the end what was left out or changed.
 
     Raises:
@@ -39,12 +40,12 @@ def documents(
     """
     report = ReadReport() if report is None else report
     if files is None:
-        files = find_files(settings.paths, report)
+        files = find_text(settings, report)
     with SeenDigests() as seen:
         for document in chain.from_iterable(_read(file, settings, report) for file in files):
             if not document.text.strip():
                 report.blank_documents += 1
-            elif settings.deduplicate and not seen.add(document.digest):
+            elif _is_repeated(document, seen, settings):
                 report.duplicates += 1
             else:
                 report.documents += 1
@@ -56,12 +57,20 @@ def documents(
         raise DataError(_nothing(settings, report))
 
 
+def _is_repeated(document: Document, seen: SeenDigests, settings: TextSettings) -> bool:
+    """Say whether a document is left out for another: equal ones once, and what is held out is never learned from."""
+    if settings.deduplicate or document.held_out:
+        known = not seen.add(document.digest)
+        return known and settings.deduplicate
+    return bool(settings.validation_paths) and document.digest in seen
+
+
 def _read(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document]:
     """Yield the documents of one file; a Problem stops the reading or is counted, as ``on_error`` says."""
     report.files += 1
     for item in _whole(file, settings, report):
         if isinstance(item, Document):
-            yield item
+            yield replace(item, held_out=True) if file.held_out else item
         elif settings.on_error == "skip":
             report.add_broken(item)
         else:
@@ -71,6 +80,8 @@ def _read(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterat
 def _whole(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
     """Yield documents and problems, with damage of the whole file as the last problem."""
     readers = {"text": _text_file, "html": _html_file}
+    if settings.source_field:
+        readers = {"text": _no_pairs, "html": _no_pairs}
     try:
         yield from readers.get(file.layout, _pair_file if settings.source_field else _row_file)(file, settings, report)
     except BrokenFileError as error:
@@ -80,8 +91,6 @@ def _whole(file: InputFile, settings: TextSettings, report: ReadReport) -> Itera
 def _text_file(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
     return _parts(file.path, divide(file.path, pieces(file, settings, report), settings), report)
 
-    if settings.source_field:
-        readers = {"text": _no_pairs, "html": _no_pairs}
 
 def _html_file(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
     page, size = [], 0
@@ -107,15 +116,6 @@ def _row_file(file: InputFile, settings: TextSettings, report: ReadReport) -> It
     report.blank_documents += empty
 
 
-def _parts(source: str, texts: Iterator[str | Problem], report: ReadReport) -> Iterator[Document | Problem]:
-    count, empty = 0, True
-    for text in texts:
-        empty = False
-        if isinstance(text, Problem):
-            yield text
-            continue
-        count += 1
-        yield Document(text, source if count == 1 else f"{source}#{count}")
 def _pair_file(file: InputFile, settings: TextSettings, report: ReadReport) -> Iterator[Document | Problem]:
     """Yield the pair of each row, undivided however long."""
     empty = True
@@ -141,6 +141,15 @@ def _no_pairs(file: InputFile, settings: TextSettings, report: ReadReport) -> It
     )
 
 
+def _parts(source: str, texts: Iterator[str | Problem], report: ReadReport) -> Iterator[Document | Problem]:
+    count, empty = 0, True
+    for text in texts:
+        empty = False
+        if isinstance(text, Problem):
+            yield text
+            continue
+        count += 1
+        yield Document(text, source if count == 1 else f"{source}#{count}")
     report.divided_documents += count > 1
     report.blank_documents += empty
 
@@ -178,7 +187,7 @@ def _tell(report: ReadReport) -> None:
 
 
 def _nothing(settings: TextSettings, report: ReadReport) -> str:
-    where = ", ".join(settings.paths)
+    where = ", ".join((*settings.paths, *settings.validation_paths))
     counts = f"{report.files} / {report.blank_documents} / {report.broken}"
     return tr(
         f"no text in {where}: files / blank / broken = {counts}; give at least one document with text in it",

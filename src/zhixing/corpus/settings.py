@@ -45,10 +45,16 @@ class TextSettings(Settings):
         "auto recognises UTF-8, UTF-16, UTF-32 and GB18030; or a codec's name such as big5",
         "auto 可识别 UTF-8、UTF-16、UTF-32 与 GB18030；也可写编码名，如 big5",
     )
+    validation_paths: tuple[str, ...] = setting(
+        (),
+        "files, folders or globs that are held out whole, in place of validation_fraction; what stands in them is not "
+        "learned from where it stands in paths too",
+        "整体留作验证的文件、文件夹或通配符，取代 validation_fraction；其中的内容即使也在 paths 中，也不用于学习",
+    )
     validation_fraction: float = setting(
         0.05,
-        "share of the documents held out, chosen by a hash of each document",
-        "留出用于验证的文档比例，按文档内容的哈希选取",
+        "share of the documents held out, chosen by a hash of each document; unused if validation_paths are given",
+        "留出用于验证的文档比例，按文档内容的哈希选取；给出 validation_paths 时不用",
         ge=0,
         lt=1,
     )

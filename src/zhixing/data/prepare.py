@@ -18,7 +18,7 @@ from typing import Any
 
 from zhixing.config import digest
 from zhixing.corpus.document import Document, is_validation, split_hash, split_point
-from zhixing.corpus.find import InputFile, find_files
+from zhixing.corpus.find import InputFile, find_text
 from zhixing.corpus.reader import documents as read_documents
 from zhixing.corpus.report import ReadReport
 from zhixing.corpus.settings import TextSettings
@@ -78,7 +78,7 @@ def prepare(
     """
     folder = Path(folder)
     report = ReadReport()
-    files = find_files(text.paths, report)
+    files = find_text(text, report)
     key = _key(text, tokenizer, files)
     make_folder(folder)
     with locked(folder):
@@ -132,9 +132,9 @@ def _key(text: TextSettings, tokenizer: Tokenizer, files: list[InputFile]) -> st
     """Digest everything that decides the shards: settings, tokenizer, and each file's path, size and time."""
     inputs = [
         VERSION,
-        digest(text.replace(paths=())),
+        digest(text.replace(paths=(), validation_paths=())),
         tokenizer.fingerprint,
-        [file.identity for file in files],
+        [(*file.identity, file.held_out) for file in files],
     ]
     return hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogateescape")).hexdigest()
 
@@ -187,8 +187,11 @@ def _build(
 ) -> ReadReport:
     """Write both splits; a second time, with other bounds, if one came out empty."""
     ignored = ReadReport(ignored=dict(report.ignored), ignored_examples=list(report.ignored_examples))
-    point = split_point(text.validation_fraction)
+    point = split_point(text)
     held_out = _write_splits(text, tokenizer, folder, files, report, point, workers)
+    if text.validation_paths:
+        _check_both(text, held_out, report.documents)
+        return report
     if text.validation_fraction == 0 or 0 < held_out < report.documents:
         return report
     piece = max(1024, int(report.text_bytes * text.validation_fraction))
@@ -206,6 +209,20 @@ def _build(
     )
     _write_splits(text, tokenizer, folder, files, ignored, point, workers, announce=False)
     return ignored
+
+
+def _check_both(text: TextSettings, held_out: int, documents: int) -> None:
+    """Refuse to go on where one side has no document."""
+    if held_out == 0:
+        where = ", ".join(text.validation_paths)
+        raise DataError(tr(f"no text in {where} to validate on", f"{where} 中没有可用于验证的文本"))
+    if held_out == documents:
+        raise DataError(
+            tr(
+                "every document stands in text.validation_paths too, so none is left to learn from",
+                "每篇文档都同样出现在 text.validation_paths 中，没有剩下可学习的文本",
+            )
+        )
 
 
 def _write_splits(

@@ -12,7 +12,7 @@ from typing import Any
 
 from zhixing.config import differences
 from zhixing.corpus.document import is_validation, split_point
-from zhixing.corpus.find import InputFile, find_files
+from zhixing.corpus.find import InputFile, find_text
 from zhixing.corpus.reader import documents
 from zhixing.corpus.report import ReadReport
 from zhixing.data.prepare import Prepared, open_prepared, prepare
@@ -20,8 +20,9 @@ from zhixing.errors import DataError
 from zhixing.language import tr
 from zhixing.model_folder import read_json, write_folder
 from zhixing.models.save import companion_files
-from zhixing.pretraining.objectives import extra_tokens
+from zhixing.pretraining.objectives import extra_tokens, resolve
 from zhixing.pretraining.recipe import Recipe
+from zhixing.pretraining.span_corruption import SpanSettings
 from zhixing.tokenizers.load import load_tokenizer
 from zhixing.tokenizers.protocol import Tokenizer
 from zhixing.tokenizers.train import train_tokenizer
@@ -38,7 +39,9 @@ class Ids:
     prepared: Prepared
 
 
-def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True) -> Ids:
+def prepare_ids(
+    recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True, start: Path | None = None
+) -> Ids:
     """Return tokenizer and shards for a recipe, made in ``folder`` unless they are there already.
 
     Files of text that were moved or written again are no other text: what they give is compared.
@@ -48,12 +51,16 @@ def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False, announce: b
         folder: of both.
         replace: make them anew where they were made from other text or settings, instead of refusing.
         announce: say what is there and how much; one of several runs on the same ids has said it.
+        start: a model folder whose weights are the start; None: a new model.
 
     Raises:
         DataError: the text cannot be read, or ``folder`` holds what was made from other text or settings; then
             nothing in it was changed.
     """
-    ids = _make(recipe, folder, replace, announce) if replace or _is_free(recipe, folder) else _same_ids(recipe, folder)
+    if replace or _is_free(recipe, folder):
+        ids = _make(recipe, folder, replace, announce, start)
+    else:
+        ids = _same_ids(recipe, folder)
     prepared = ids.prepared
     _log.log(
         logging.INFO if announce else logging.DEBUG,
@@ -68,14 +75,18 @@ def prepare_ids(recipe: Recipe, folder: Path, replace: bool = False, announce: b
     return ids
 
 
-def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True) -> Tokenizer:
+def prepare_tokenizer(
+    recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True, start: Path | None = None
+) -> Tokenizer:
     """Return the recipe's tokenizer, trained on the training documents only, or the one made before.
+
+    Arguments as for ``prepare_ids``.
 
     Raises:
         DataError: the text cannot be read, or ``folder`` holds another tokenizer and ``replace`` is false.
     """
-    files = find_files(recipe.text.paths, ReadReport())
-    made_from = _made_from(recipe, files)
+    files, extra = find_text(recipe.text, ReadReport()), _extra_tokens(recipe, folder, start)
+    made_from = _made_from(recipe, files, extra)
     if _record(folder) == made_from:
         level = logging.INFO if announce else logging.DEBUG
         _log.log(level, tr(f"{folder}: the tokenizer is there already", f"{folder}：分词器已存在"))
@@ -87,20 +98,36 @@ def prepare_tokenizer(recipe: Recipe, folder: Path, replace: bool = False, annou
                 f"{folder} 中不是本配方的分词器；请另选文件夹（--ids、--out）",
             )
         )
-    point = split_point(recipe.text.validation_fraction)
+    point = split_point(recipe.text)
     read = documents(recipe.text, files=files, announce=False)
-    texts = (d.text for d in read if not is_validation(d, point))
-    tokenizer = train_tokenizer(recipe.tokenizer, texts, extra_tokens(recipe.objective, recipe.model.family))
+    texts = (text for d in read if not is_validation(d, point) for text in d.texts)
+    tokenizer = train_tokenizer(recipe.tokenizer, texts, extra)
     write_folder(folder, companion_files(tokenizer) | {RECORD: json.dumps(made_from)}, facts={}, replace=True)
     return tokenizer
 
 
-def _made_from(recipe: Recipe, files: list[InputFile]) -> dict[str, Any]:
+def _extra_tokens(recipe: Recipe, folder: Path, start: Path | None = None) -> tuple[str, ...]:
+    """Return the special tokens beyond the usual that the tokenizer in ``folder`` has or is to have.
+
+    Sentinels are counted by what fills gaps. A T5 that learns otherwise asks for none, and goes on with those it had:
+    of the model in ``start``, or of the tokenizer made before; a new one has as many as published.
+    """
+    objective, family = recipe.objective, recipe.model.family
+    if family == "t5" and resolve(objective, family).kind != SpanSettings().kind:
+        if start is not None:
+            names = load_tokenizer(start).special_tokens
+            return tuple(name for name in map("<extra_id_{}>".format, range(len(names))) if name in names)
+        if (before := _record(folder)) is not None:
+            return tuple(before.get("settings", {}).get("tokenizer", {}).get("extra_tokens", ()))
+    return extra_tokens(objective, family)
+
+
+def _made_from(recipe: Recipe, files: list[InputFile], extra: tuple[str, ...]) -> dict[str, Any]:
     """Return what decides a tokenizer: the settings, and a digest of each file's path, size and time."""
-    identities = json.dumps([file.identity for file in files]).encode("utf-8", "surrogateescape")
-    text = recipe.text.model_dump(mode="json", exclude={"paths"})
+    identities = json.dumps([(*file.identity, file.held_out) for file in files]).encode("utf-8", "surrogateescape")
+    text = recipe.text.model_dump(mode="json", exclude={"paths", "validation_paths"})
     settings: dict[str, Any] = {"text": text, "tokenizer": recipe.tokenizer.model_dump(mode="json")}
-    if extra := extra_tokens(recipe.objective, recipe.model.family):
+    if extra:
         settings["tokenizer"]["extra_tokens"] = list(extra)
     return {"settings": settings, "files": hashlib.sha256(identities).hexdigest()}
 
@@ -110,8 +137,8 @@ def _record(folder: Path) -> dict[str, Any] | None:
     return read_json(folder, RECORD) if (folder / RECORD).exists() else None
 
 
-def _make(recipe: Recipe, folder: Path, replace: bool, announce: bool = True) -> Ids:
-    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer", replace, announce)
+def _make(recipe: Recipe, folder: Path, replace: bool, announce: bool = True, start: Path | None = None) -> Ids:
+    tokenizer = prepare_tokenizer(recipe, folder / "tokenizer", replace, announce, start)
     return Ids(tokenizer, prepare(recipe.text, tokenizer, folder / "shards", replace=replace, announce=announce))
 
 
@@ -122,7 +149,7 @@ def _is_free(recipe: Recipe, folder: Path) -> bool:
         DataError: other settings made it.
     """
     before = _record(folder / "tokenizer")
-    made_from = _made_from(recipe, find_files(recipe.text.paths, ReadReport()))
+    made_from = _made_from(recipe, find_text(recipe.text, ReadReport()), _extra_tokens(recipe, folder / "tokenizer"))
     if before is None or before == made_from:
         return True
     changed = differences(before.get("settings", {}), made_from["settings"])
@@ -152,7 +179,7 @@ def _same_ids(recipe: Recipe, folder: Path) -> Ids:
     )
     tokenizer, there = load_tokenizer(folder / "tokenizer"), open_prepared(folder / "shards")
     with TemporaryDirectory(prefix="compared-", dir=folder) as beside:
-        made = _make(recipe, Path(beside), replace=False)
+        made = _make(recipe, Path(beside), replace=False, start=folder / "tokenizer")
         now = made.prepared
     same = (
         made.tokenizer.fingerprint == tokenizer.fingerprint

@@ -67,7 +67,7 @@ def learn_from_recipe(recipe: Recipe, state: Path) -> tuple[dict[str, Content], 
 
 
 def _sentences(recipe: Recipe, settings: WordVectorSettings) -> Iterator[list[str]]:
-    point, split = split_point(recipe.text.validation_fraction), splitter(settings)
+    point, split = split_point(recipe.text), splitter(settings)
     for document in documents(recipe.text):
         if not is_validation(document, point):
             yield from (split(paragraph) for paragraph in paragraphs(document.text))
