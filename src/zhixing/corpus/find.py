@@ -82,7 +82,7 @@ def find_text(settings: TextSettings, report: ReadReport) -> list[InputFile]:
     Raises:
         DataError: as ``find_files`` does; or nothing is left to learn from.
     """
-    validation = settings.validation_paths and find_files(settings.validation_paths, report)
+    validation = find_files(settings.validation_paths, report) if settings.validation_paths else []
     held_out = [replace(file, held_out=True) for file in validation]
     taken = {os.path.realpath(file.path) for file in held_out}
     rest = [file for file in find_files(settings.paths, report) if os.path.realpath(file.path) not in taken]
