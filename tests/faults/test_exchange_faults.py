@@ -99,6 +99,7 @@ def arpa(folder: Path, data: str | bytes) -> Path:
     [
         ("ngram 1=4", "ngram 1=" + "9" * 5000, r":2: should be 'ngram 1=COUNT'"),
         ("ngram 2=2", "ngram " + "1" * 5000 + "=2", r":3: should be \\1-grams:"),
+        ("-0.6020600\ta", "-0_6020600\ta", r":8: '-0_6020600' is not the logarithm"),
         ("\\2-grams:", "\\" + "2" * 5000 + "-grams:", r":11: should be \\2-grams:"),
         ("\\end\\\n", "\\end\\\nand more\n", r":16: stands behind \\end\\: 'and more'"),
     ],
@@ -149,6 +150,36 @@ def test_a_first_line_cannot_ask_for_more_memory_than_the_file_has_numbers(tmp_p
     path.write_bytes(b"w " + b"1 " * 100_000 + b"\n" * 1_000_000)  # 400 GB of vectors
     with pytest.raises(DataError, match=r"glove\.txt:1: announces 1,000,000 words of 100000 numbers"):
         read_vectors(path)
+
+
+def test_a_first_line_without_numbers_is_refused(tmp_path: Path) -> None:
+    for text in ("\nthe 1 2\n", "\n\n\n", "word\n"):
+        (tmp_path / "v.vec").write_text(text, encoding="utf-8")
+        with pytest.raises(DataError, match=r"v\.vec:1: holds no words, or none with numbers"):
+            read_vectors(tmp_path / "v.vec")
+
+
+def test_a_last_number_that_was_cut_is_not_taken_in_silence(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "v.vec"
+    path.write_text("2 2\nthe 1 2.5\ncat 3 4.25\n", encoding="utf-8")
+    read_vectors(path)
+    assert caplog.text == ""
+    path.write_text("2 2\nthe 1 2.5\ncat 3 4.2", encoding="utf-8")
+    read_vectors(path)
+    assert "v.vec:3: has no line end" in caplog.text
+    path.write_text("1 2\nthe 1 2_5\n", encoding="utf-8")
+    with pytest.raises(DataError, match="has a value with '_' in it"):
+        read_vectors(path)
+
+
+def test_fasttext_that_was_cut_anywhere_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "v.bin"
+    write_fasttext(TABLE, path)
+    whole = path.read_bytes()
+    for size in (len(whole) - 1, len(whole) - 4 * 12, len(whole) - 4 * 12 - 3):
+        path.write_bytes(whole[:size])
+        with pytest.raises(DataError, match="output matrix"):
+            read_fasttext(path)
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_word(tmp_path: Path) -> None:

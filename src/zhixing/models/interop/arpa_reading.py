@@ -204,7 +204,7 @@ class _Section:
 
     def _number(self, text: str, most: float) -> float:
         try:
-            value = float(text)
+            value = math.nan if "_" in text else float(text)  # Python's own numbers may have one
         except ValueError:
             value = math.nan
         if not math.isfinite(value) or value > most:

@@ -133,6 +133,7 @@ def _read(file: BinaryIO, path: Path) -> WordVectors:
     words = _words(file, path, count)
     buckets = buckets if longest > 0 else 0
     rows = _matrix(file, path, count, width, size)
+    _check_rest(file, path, size)
     if len(rows) not in (count, count + buckets):
         raise _wrong(
             path,
@@ -214,6 +215,21 @@ def _matrix(file: BinaryIO, path: Path, count: int, width: int, size: int) -> Fl
         row = int(np.flatnonzero(~finite)[0])
         raise _wrong(path, f"row {row + 1} has a value that is not finite", f"第 {row + 1} 行含有非有限值")
     return values.astype(np.float32)
+
+
+def _check_rest(file: BinaryIO, path: Path, size: int) -> None:
+    """Refuse a file whose output matrix, which is not needed here, is not whole: who copied it should know."""
+    (quantised,) = _unpack(file, struct.Struct("<b"), path, "the output matrix", "输出矩阵")
+    if not quantised:
+        rows, columns = (
+            int(value) for value in _unpack(file, struct.Struct("<2q"), path, "the output matrix", "输出矩阵")
+        )
+        if file.tell() + 4 * rows * columns != size:
+            raise _wrong(
+                path,
+                f"should end after {rows:,} × {columns} numbers of the output matrix; copy it again",
+                f"应在输出矩阵的 {rows:,} × {columns} 个数之后结束；请重新复制",
+            )
 
 
 def _unpack(file: BinaryIO, layout: struct.Struct, path: Path, what: str, what_zh: str) -> tuple[float, ...]:

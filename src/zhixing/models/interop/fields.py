@@ -154,6 +154,6 @@ def _explained(problem: Any) -> str:
     name, value = ".".join(map(str, problem["loc"])), f"{problem.get('input')!r:.80}"
     if problem["type"] in _MUST_BE:
         message = tr(*_MUST_BE[problem["type"]]).format_map(problem.get("ctx", {}))
-        return f"{name}: {value} {message}"
+        return tr(f"{name}: {value} {message}", f"{name}：{value} {message}")
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{name}: {value}: {message}" if name else str(message)
+    return tr(f"{name}: {value}: {message}", f"{name}：{value}：{message}") if name else str(message)

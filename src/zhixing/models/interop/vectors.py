@@ -9,6 +9,7 @@ holds a value that is no number is refused with the line (or the entry, in a bin
 from __future__ import annotations
 
 import io
+import logging
 from pathlib import Path
 from typing import IO, Literal
 
@@ -20,6 +21,7 @@ from zhixing.language import tr
 from zhixing.model_folder.durable import replace_file
 from zhixing.models.word_vectors import WordVectors
 
+_log = logging.getLogger(__name__)
 Format = Literal["text", "binary"]
 _LONGEST_WORD = 1 << 16
 """Bytes after which a word without end is taken for damage."""
@@ -116,13 +118,13 @@ def _read_text(file: IO[bytes], path: Path) -> tuple[list[str], NDArray[np.float
         width, count = len(first.split()) - 1, sum(1 for _ in file)
         file.seek(begin)
         _refuse_more(count, width, path, size, 2)
-    if count < 1:
-        raise _wrong(path, 1, "holds no words", "没有词")
+    if count < 1 or width < 1:
+        raise _wrong(path, 1, "holds no words, or none with numbers", "没有词，或词后没有数")
     words = _Words(path)
     vectors = np.empty((count, width), np.float32)
-    line = int(announced)
+    line, latest = int(announced), b"\n"
     while raw := _line(file, path, line + 1):
-        line += 1
+        line, latest = line + 1, raw
         if len(words.seen) == count:
             if not raw.strip():
                 continue
@@ -132,7 +134,19 @@ def _read_text(file: IO[bytes], path: Path) -> tuple[list[str], NDArray[np.float
         vectors[len(words.seen) - 1] = _numbers(numbers, width, path, line)
     if len(words.seen) != count:
         raise _short(path, line, len(words.seen), count)
+    if not latest.endswith(b"\n"):
+        _tell_no_end(path, line)
     return list(words.seen), vectors
+
+
+def _tell_no_end(path: Path, line: int) -> None:
+    """Say that the last number may lack digits: nothing else shows it."""
+    _log.warning(
+        tr(
+            f"{path}:{line}: has no line end; if the file was cut short, its last number is wrong",
+            f"{path}:{line}：末行没有换行；若文件不完整，则最后一个数有误",
+        )
+    )
 
 
 def _after_mark(file: IO[bytes]) -> int:
@@ -160,6 +174,8 @@ def _numbers(text: bytes, width: int, path: Path, line: int) -> NDArray[np.float
     parts = text.split()
     if len(parts) != width or not width:
         raise _wrong(path, line, f"has {len(parts)} numbers, not {width}", f"有 {len(parts)} 个数，而不是 {width} 个")
+    if b"_" in text:  # Python's own numbers may have it
+        raise _wrong(path, line, "has a value with '_' in it", "含有带 '_' 的值")
     try:
         with np.errstate(over="ignore"):  # beyond float32 becomes infinite, and is refused as that
             values = np.array(parts, np.float64).astype(np.float32)
