@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from zhixing.comparison.settings import CompareRecipe
 from zhixing.config import (
     Settings,
+    brought_up,
     describe_fields,
     differences,
     digest,
@@ -272,6 +273,15 @@ def test_differences_are_named_with_both_values() -> None:
     after = {"a": {"b": 1, "c": 5}, "d": 3, "new": 6}
     assert differences(before, after) == {"a.c": (2, 5), "gone": (4, None), "new": (None, 6)}
     assert differences(before, before) == {}
+
+
+def test_settings_of_an_earlier_version_are_brought_up() -> None:
+    now = Recipe(model=GPT2Settings(layers=3)).model_dump(mode="json")
+    before = json.loads(json.dumps(now))
+    del before["text"]["encoding"], before["model"]["dropout"], before["training"]
+    assert brought_up(Recipe, before) == now
+    unknown = {**now, "gone": 1}
+    assert brought_up(Recipe, unknown) == unknown  # and a comparison will name it
 
 
 def test_the_shipped_schema_is_current() -> None:

@@ -67,6 +67,23 @@ def digest(settings: Settings) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def brought_up(kind: type[Settings], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return saved settings as this version would save them: a field that came later has its default.
+
+    What this version no longer accepts is returned as it is, so that a comparison names it.
+    """
+    try:
+        return kind.model_validate(_lists_to_tuples(saved)).model_dump(mode="json")
+    except ValidationError:
+        return dict(saved)
+
+
+def _lists_to_tuples(tree: Any) -> Any:
+    if isinstance(tree, Mapping):
+        return {name: _lists_to_tuples(value) for name, value in tree.items()}
+    return tuple(map(_lists_to_tuples, tree)) if isinstance(tree, list) else tree
+
+
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:
     """Return the dotted names whose values differ, each with (before, after)."""
     found: dict[str, tuple[Any, Any]] = {}

@@ -28,6 +28,7 @@ from zhixing.pretraining.neural import NeuralRun
 from zhixing.pretraining.prepare import prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.run import resume, train
+from zhixing.training.checkpoints import Checkpoint
 from zhixing.training.metrics import read_metrics
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals and fork servers are POSIX")
@@ -408,6 +409,18 @@ def test_a_recipe_that_was_edited_is_refused(stopped: Path) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("seed: 0", "seed: 5"), encoding="utf-8")
     with pytest.raises(ResumeError, match="seed: 0 → 5"):
         resume(stopped)
+
+
+def test_a_run_begun_by_an_earlier_version_goes_on(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting that the version which began the run did not know has the default that the run has followed."""
+
+    def earlier(self: Checkpoint, own=Checkpoint.state) -> dict[str, Any]:  # type: ignore[no-untyped-def]
+        state = own(self)
+        del state["contract"]["recipe"]["text"]["encoding"]
+        return state
+
+    monkeypatch.setattr(Checkpoint, "state", earlier)
+    assert resume(stopped).folder == stopped
 
 
 def test_another_machine_is_refused_by_name(stopped: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,11 +3,13 @@
 import logging
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from zhixing.config import load_settings
 from zhixing.errors import DataError
+from zhixing.model_folder import read_json
 from zhixing.models.ngram import NgramSettings
 from zhixing.pretraining.prepare import prepare_ids, prepare_tokenizer
 from zhixing.pretraining.recipe import Recipe
@@ -32,6 +34,23 @@ def test_nothing_is_done_twice(recipe: Recipe, tmp_path: Path, caplog: pytest.Lo
     assert second.tokenizer.fingerprint == first.tokenizer.fingerprint
     again = {file: file.stat().st_mtime_ns for file in made}
     assert {f.name for f in made if made[f] != again[f] and f.is_file()} <= {".lock", "lock"}
+
+
+def test_what_an_earlier_version_made_is_taken(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A version that knew fewer settings has made the same as this one with the others at their defaults."""
+    prepare_ids(recipe, tmp_path / "ids")
+
+    def earlier(folder: Path, name: str) -> dict[str, Any]:
+        values = read_json(folder, name)
+        del values["settings"]["text"]["on_error"], values["settings"]["tokenizer"]["min_frequency"]
+        return values
+
+    monkeypatch.setattr("zhixing.pretraining.prepare.read_json", earlier)
+    with caplog.at_level(logging.INFO, logger="zhixing"):
+        prepare_ids(recipe, tmp_path / "ids")
+    assert "the tokenizer is there already" in caplog.text and "already prepared" in caplog.text
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from zhixing.config import digest
 from zhixing.corpus.document import Document, is_validation, split_hash, split_point
 from zhixing.corpus.find import InputFile, find_text
 from zhixing.corpus.reader import documents as read_documents
@@ -132,11 +131,12 @@ def _key(text: TextSettings, tokenizer: Tokenizer, files: list[InputFile]) -> st
     """Digest everything that decides the shards: settings, tokenizer, and each file's path, size and time."""
     inputs = [
         VERSION,
-        digest(text.replace(paths=(), validation_paths=())),
+        # Not the defaults: a setting that a later version adds does not make these shards those of another text.
+        text.model_dump(mode="json", exclude_defaults=True, exclude={"paths", "validation_paths"}),
         tokenizer.fingerprint,
         [(*file.identity, file.held_out) for file in files],
     ]
-    return hashlib.sha256(json.dumps(inputs).encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def _is_finished(folder: Path, key: str, replace: bool) -> bool:

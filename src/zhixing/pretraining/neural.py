@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from zhixing.config import differences, digest, to_yaml
+from zhixing.config import brought_up, differences, digest, to_yaml
 from zhixing.data.settings import isolates
 from zhixing.data.windows import TokenWindows
 from zhixing.errors import ConfigError, ResumeError
@@ -33,9 +33,10 @@ from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.save import companion_files, neural_files
 from zhixing.models.sentence_embedding import SentenceEncoder, pooling_files, tokenizer_files
 from zhixing.pretraining.cost import flops_per_token
-from zhixing.pretraining.objectives import Questions, choose, fitted
+from zhixing.pretraining.objectives import Questions, choose, fitted, resolve
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
+from zhixing.pretraining.span_corruption import SpanSettings
 from zhixing.pretraining.warm_start import count_pairs, warm_start
 from zhixing.tokenizers.chat_template import ChatTemplate
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
@@ -75,9 +76,9 @@ class NeuralRun:
         )
         self.windows = training_windows(recipe, ids, self.settings)
         self.task = self._task()
-
         if self._can_validate:
             self.pretraining.questions(self._held_out_windows())  # what nothing can be asked about is refused now
+
     def initialise_from(self, path: Path) -> None:
         """Take the weights of another model; everything else starts anew.
 
@@ -112,7 +113,8 @@ class NeuralRun:
             ResumeError: recipe, data or machine are not those of the run, and are named.
         """
         saved = checkpoint.state()
-        if listed := accepted_changes(saved["contract"], self.contract(), allow_changes):
+        contract = saved["contract"] | {"recipe": brought_up(Recipe, saved["contract"]["recipe"])}
+        if listed := accepted_changes(contract, self.contract(), allow_changes):
             _log.warning(
                 tr(
                     f"continued with changed settings, no longer the same run: {listed}",
@@ -203,8 +205,8 @@ class NeuralRun:
             "kilojoules": round(self.state.joules / 1000, 1),
             "energy_measured": EnergyMeter(self.machine.threads, settings.watts_per_core).measured,
             "versions": versions(),
-        }
             **({"pairs": self.recipe.text.pair_fields} if self.recipe.text.pair_fields else {}),
+        }
 
     def validate(self) -> dict[str, float]:
         """Return mean loss (nats per token) and the objective's metrics on a fixed set of held-out windows."""
@@ -225,11 +227,11 @@ class NeuralRun:
         means = {f"validation_{name}": value / weight for name, value in metrics.items()}
         return {"validation_loss": total / weight, **means}
 
-    def sentences(self, most: int) -> tuple[SentenceEncoder, list[str]]:
     def _held_out_windows(self) -> TokenWindows:
         length, isolate = self.settings.context_length, self.windows.isolate_documents
         return TokenWindows(self.ids.prepared.validation, length, seed=0, isolate_documents=isolate)
 
+    def sentences(self, most: int) -> tuple[SentenceEncoder, list[str]]:
         """Return a model of sentences as it stands, and at most so many held-out sentences for it."""
         encoder = SentenceEncoder(EncoderModel(self.decoder), self.ids.tokenizer, self.pretraining.pooling)
         if not self._can_validate:
@@ -253,7 +255,7 @@ class NeuralRun:
             source=source,
             optimizer=Optimizer(self.decoder, self.recipe.training.optimizer),
             windows_per_epoch=items_per_epoch(source, self.windows),
-            flops_per_token=self.pretraining.passes * flops_per_token(self.settings),
+            flops_per_token=flops_per_token(self.settings, self.recipe.objective),
             tokens=self.pretraining.tokens,
         )
 
@@ -351,6 +353,16 @@ def training_windows(recipe: Recipe, ids: Ids, settings: DecoderSettings) -> Tok
     """Return the windows of the training text, in the order in which a run reads them."""
     shards, data, context = ids.prepared.train, recipe.data, settings.context_length
     isolate = isolates(data.isolate_documents, shards.document_count, shards.token_count, context)
+    of_gaps = isinstance(resolve(recipe.objective, settings.family), SpanSettings)
+    if isolate and of_gaps and data.isolate_documents == "auto":
+        isolate = False
+        _log.info(
+            tr(
+                "a window with gaps is one text: the documents in it are not hidden from each other "
+                "(data.isolate_documents: yes would show one of them and leave out the others)",
+                "带空缺的窗口视为一段文本：其中的文档不互相隐藏（data.isolate_documents: yes 则每个窗口只取其中一篇）",
+            )
+        )
     return TokenWindows(shards, context, recipe.seed, data.shuffle, isolate)
 
 

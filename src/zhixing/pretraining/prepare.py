@@ -5,16 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from zhixing.config import differences
+from zhixing.config import brought_up, differences
 from zhixing.corpus.document import is_validation, split_point
 from zhixing.corpus.find import InputFile, find_text
 from zhixing.corpus.reader import documents
 from zhixing.corpus.report import ReadReport
+from zhixing.corpus.settings import TextSettings
 from zhixing.data.prepare import Prepared, open_prepared, prepare
 from zhixing.errors import DataError
 from zhixing.language import tr
@@ -25,7 +27,7 @@ from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.span_corruption import SpanSettings
 from zhixing.tokenizers.load import load_tokenizer
 from zhixing.tokenizers.protocol import Tokenizer
-from zhixing.tokenizers.train import train_tokenizer
+from zhixing.tokenizers.train import TokenizerSettings, train_tokenizer
 
 _log = logging.getLogger(__name__)
 RECORD = "made_from.json"
@@ -125,7 +127,7 @@ def _extra_tokens(recipe: Recipe, folder: Path, start: Path | None = None) -> tu
 def _made_from(recipe: Recipe, files: list[InputFile], extra: tuple[str, ...]) -> dict[str, Any]:
     """Return what decides a tokenizer: the settings, and a digest of each file's path, size and time."""
     identities = json.dumps([(*file.identity, file.held_out) for file in files]).encode("utf-8", "surrogateescape")
-    text = recipe.text.model_dump(mode="json", exclude={"paths", "validation_paths"})
+    text = _without_paths(recipe.text.model_dump(mode="json"))
     settings: dict[str, Any] = {"text": text, "tokenizer": recipe.tokenizer.model_dump(mode="json")}
     if extra:
         settings["tokenizer"]["extra_tokens"] = list(extra)
@@ -134,7 +136,19 @@ def _made_from(recipe: Recipe, files: list[InputFile], extra: tuple[str, ...]) -
 
 def _record(folder: Path) -> dict[str, Any] | None:
     """Return what the tokenizer in ``folder`` was made from; None: it is not known."""
-    return read_json(folder, RECORD) if (folder / RECORD).exists() else None
+    if not (folder / RECORD).exists():
+        return None
+    record = read_json(folder, RECORD)
+    settings = record.get("settings")
+    if isinstance(settings, dict) and settings.keys() >= {"text", "tokenizer"}:
+        settings["text"] = _without_paths(brought_up(TextSettings, settings["text"]))
+        extra = {name: settings["tokenizer"].pop(name) for name in ["extra_tokens"] if name in settings["tokenizer"]}
+        settings["tokenizer"] = brought_up(TokenizerSettings, settings["tokenizer"]) | extra
+    return record
+
+
+def _without_paths(text: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in text.items() if name not in ("paths", "validation_paths")}
 
 
 def _make(recipe: Recipe, folder: Path, replace: bool, announce: bool = True, start: Path | None = None) -> Ids:

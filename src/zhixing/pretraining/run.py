@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zhixing.config import digest, load_settings, to_yaml
+from zhixing.config import brought_up, digest, load_settings, to_yaml
 from zhixing.errors import ConfigError, ResumeError
 from zhixing.evaluation.run import versions
 from zhixing.language import tr
@@ -94,13 +94,14 @@ def train(
         _refuse_ids(shared)
         _claim(out, recipe, None)
         return _train_word_vectors(recipe, out)
-    ids = _ids(recipe, shared or out, replace=shared is None, announce=announce)
+    start = None if init_from is None else Path(init_from)
+    ids = _ids(recipe, shared or out, replace=shared is None, announce=announce, start=start)
     if counted:
         _claim(out, recipe, shared)
         return _train_counted(recipe, out, ids)
     neural = _neural_run(recipe, out, ids)
-    if init_from is not None:
-        neural.initialise_from(Path(init_from))
+    if start is not None:
+        neural.initialise_from(start)
     with neural.checkpoints as checkpoints:
         _check_free(out)
         # What a start that was killed right here has left. The untrained state is saved before the folder is
@@ -183,11 +184,11 @@ def _check_recipe(checkpoint: Checkpoint, recipe: Recipe, allow_changes: bool) -
     """Refuse changes before any text is read anew and shards are written over."""
     from zhixing.pretraining.neural import accepted_changes
 
-    saved = checkpoint.state()["contract"]["recipe"]
+    saved = brought_up(Recipe, checkpoint.state()["contract"]["recipe"])
     accepted_changes({"recipe": saved}, {"recipe": recipe.model_dump(mode="json")}, allow_changes)
 
 
-def _ids(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True) -> Ids:
+def _ids(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = True, start: Path | None = None) -> Ids:
     if isinstance(recipe.model, MixtureSettings) and len(recipe.model.members) < 2:
         raise ConfigError(
             tr(
@@ -195,7 +196,7 @@ def _ids(recipe: Recipe, folder: Path, replace: bool = False, announce: bool = T
                 "model.members：混合模型至少需要两个模型文件夹",
             )
         )
-    return prepare_ids(recipe, folder, replace, announce)
+    return prepare_ids(recipe, folder, replace, announce, start)
 
 
 def _neural_run(recipe: Recipe, folder: Path, ids: Ids, checkpoints: Checkpoints | None = None) -> NeuralRun:
@@ -244,9 +245,9 @@ def _samples(neural: NeuralRun) -> list[Sample]:
         return draw_neighbours(recipe.name, *neural.sentences(SENTENCES))
     if neural.settings.family in ENCODERS:
         return draw_fillings(recipe.name, EncoderModel(neural.decoder), ids, recipe.seed)
-    return draw_samples(recipe.name, as_language_model(neural.decoder), ids, recipe.seed)
     if recipe.text.pair_fields:
         return draw_answers(recipe.name, neural.decoder, ids)
+    return draw_samples(recipe.name, as_language_model(neural.decoder), ids, recipe.seed)
 
 
 def _learns_sentences(recipe: Recipe) -> bool:
@@ -361,7 +362,7 @@ def _publish(recipe: Recipe, folder: Path, files: Mapping[str, Content], facts: 
     task = "fill-mask" if recipe.model.family in ENCODERS else "text-generation"
     if not isinstance(recipe.model, COUNTED) and _learns_sentences(recipe):
         task = "sentence-similarity"
-    card = model_card(recipe.name, facts=facts, pipeline_tag=task)
     if recipe.text.pair_fields:
         task = "text2text-generation"
+    card = model_card(recipe.name, facts=facts, pipeline_tag=task)
     publish_into(folder, {**files, RECIPE: to_yaml(recipe), "README.md": card}, facts=facts)
