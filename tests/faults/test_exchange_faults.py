@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 from zhixing.errors import ConfigError, DataError, InputError, ModelFolderError
 from zhixing.exchange.formats import Options, recognise
-from zhixing.exchange.questions import Sample, cut, default_texts
+from zhixing.exchange.questions import Sample, cut, default_texts, read_texts
 from zhixing.exchange.run import export_model, import_model
 from zhixing.model_folder import write_folder
 from zhixing.models.bert import BertSettings
@@ -274,6 +274,17 @@ def test_a_tied_weight_is_dropped_only_where_it_says_the_same(
             load_model(folder)
 
 
+def test_weights_without_their_scales_are_refused(make: Callable[..., Path]) -> None:
+    folder = make(GPT2Settings(**SHAPE))
+    tensors = load_file(folder / "model.safetensors")
+    for kind in (torch.int8, torch.bool, torch.complex64):
+        save_file(tensors | {(name := "transformer.wte.weight"): tensors[name].to(kind)}, folder / "model.safetensors")
+        with pytest.raises(ModelFolderError, match=r"quantised weights are not read: transformer.wte.weight \(torch"):
+            load_model(folder)
+    save_file({name: tensor.double() for name, tensor in tensors.items()}, folder / "model.safetensors")
+    load_model(folder)
+
+
 def test_other_positions_than_the_familys_are_refused(make: Callable[..., Path]) -> None:
     folder = make(TransformerSettings(**SHAPE))
     tensors, name = load_file(folder / "model.safetensors"), "model.encoder.embed_positions.weight"
@@ -392,11 +403,52 @@ def test_files_that_are_no_model_say_what_to_do(tmp_path: Path) -> None:
         recognise(tmp_path / "empty.bin")
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names are POSIX")
+def test_a_pipe_is_no_source(tmp_path: Path) -> None:
+    """To open one waits until somebody writes, for ever."""
+    os.mkfifo(tmp_path / "m.arpa")
+    for form in ("arpa", "word2vec", "fasttext", None):
+        with pytest.raises(InputError, match=r"there is no file (or folder )?at"):
+            import_model(tmp_path / "m.arpa", tmp_path / "out", form)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match=r"there is no file at .*model\.arpa"):
+        import_model(tmp_path / "empty", tmp_path / "out", "arpa")
+
+
+def test_a_word_that_has_no_end_does_not_fill_the_screen(tmp_path: Path) -> None:
+    (tmp_path / "v.vec").write_bytes(b"\xff" * 100_000 + b" 1 2\n")
+    with pytest.raises(DataError) as refused:
+        read_vectors(tmp_path / "v.vec")
+    assert "not UTF-8" in str(refused.value) and len(str(refused.value)) < 500
+
+
+def test_names_of_files_left_behind_do_not_reach_the_terminal_raw(
+    make: Callable[..., Path], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pytest.importorskip("transformers")
+    caplog.set_level("INFO")
+    folder = make(GPT2Settings(**SHAPE))
+    (folder / "evil\x1b[31m\n.txt").write_text("", encoding="utf-8")
+    import_model(folder, tmp_path / "out", options=OPTIONS)
+    assert r"not taken along: 'evil\x1b[31m\n.txt'" in caplog.text and "\x1b" not in caplog.text
+
+
 def test_options_that_would_say_nothing_are_refused(table: Path, make: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--precision is of gguf alone"):
         export_model(table, "word2vec", tmp_path / "out", Options(OPTIONS.sample, precision="f16"))
     with pytest.raises(ConfigError, match="--tokenizer is of arpa alone"):
         import_model(make(GPT2Settings(**SHAPE)), tmp_path / "out", options=Options(OPTIONS.sample, tokenizer=table))
+
+
+def test_a_text_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "gb.txt").write_bytes("ab知行".encode("gb18030"))
+    (tmp_path / "mark.txt").write_text("\ufeffknowing", encoding="utf-8")
+    with pytest.raises(DataError, match=r"gb\.txt is not UTF-8 \(byte 2\); convert it first"):
+        read_texts([tmp_path / "gb.txt"])
+    for path in (tmp_path, tmp_path / "none"):
+        with pytest.raises(DataError, match=rf"cannot read {path}: [A-Z][a-z ]+$"):
+            read_texts([path])
+    assert read_texts([tmp_path / "mark.txt"]) == ("knowing",)
 
 
 def test_a_text_without_tokens_is_refused(make: Callable[..., Path]) -> None:

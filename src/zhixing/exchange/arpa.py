@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from zhixing.errors import InputError
-from zhixing.exchange.formats import Made, Options
+from zhixing.exchange.formats import Made, Options, file_of
 from zhixing.exchange.parity import Bounds, Measure, Parity, agreement, perplexity_change
 from zhixing.exchange.questions import Sample, cut, write_greedily
 from zhixing.language import tr
@@ -54,7 +54,7 @@ def export_files(source: Path, options: Options) -> Made:
 
 def import_files(source: Path, options: Options) -> Made:
     """Return an n-gram's model folder; errors as ``read_arpa`` and ``load_tokenizer``."""
-    path = _file(source)
+    path = file_of(source, FILE)
     folder = options.tokenizer or (path.parent if (path.parent / "tokenizer.json").is_file() else None)
     if folder is None:
         model, words = read_arpa(path)
@@ -81,7 +81,7 @@ def import_files(source: Path, options: Options) -> Made:
 def check(ours: Path, theirs: Path, options: Options) -> Parity:
     """Compare with KenLM where it is installed, else with the file read back."""
     loaded = load(ours)
-    path = _file(theirs)
+    path = file_of(theirs, FILE)
     names, unknown = token_names(loaded.tokenizer, loaded.model.vocab_size)
     if unknown is not None:
         names[unknown] = UNKNOWN
@@ -264,7 +264,3 @@ def _ngram(loaded: Loaded) -> NgramModel:
             )
         )
     return loaded.model
-
-
-def _file(source: Path) -> Path:
-    return source / FILE if source.is_dir() else source

@@ -212,6 +212,18 @@ def _unrecognised(source: Path) -> InputError:
     )
 
 
+def file_of(source: Path, name: str) -> Path:
+    """Return the one file of a source: itself, or that of its name in a folder.
+
+    Raises:
+        InputError: there is none; what is no regular file, such as a pipe, has no size to judge its counts by.
+    """
+    path = source / name if source.is_dir() else source
+    if not path.is_file():
+        raise InputError(tr(f"there is no file at {path}", f"{path} 处没有文件"))
+    return path
+
+
 def written_name(path: Path) -> str:
     """Return the name of a file or folder as it can be written: bytes that are not UTF-8 as ``\\udcff``."""
     return path.resolve().name.encode("utf-8", "backslashreplace").decode("utf-8")

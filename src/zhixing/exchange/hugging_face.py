@@ -116,7 +116,9 @@ def _tell_what_is_left(folder: Path, files: Mapping[str, Content]) -> None:
     left = sorted(path.name for path in folder.iterdir() if path.name not in known and path.suffix != ".safetensors")
     left = [name for name in left if not name.startswith((".", "model.safetensors"))]
     if left:
-        names = ", ".join(left[:8]) + (" …" if len(left) > 8 else "")
+        # A stranger's names may hold what a terminal obeys.
+        shown = [name if name.isprintable() else repr(name) for name in left[:8]]
+        names = ", ".join(shown) + (" …" if len(left) > 8 else "")
         _log.info(tr(f"{folder}: not taken along: {names}", f"{folder}：未带上：{names}"))
 
 

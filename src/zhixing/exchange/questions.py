@@ -75,9 +75,18 @@ def read_texts(paths: Sequence[Path]) -> tuple[str, ...]:
     texts = []
     for path in paths:
         try:
-            texts.append(path.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError) as error:
-            raise DataError(tr(f"cannot read {path}: {error}", f"无法读取 {path}：{error}")) from error
+            texts.append(path.read_text(encoding="utf-8-sig"))
+        except OSError as error:
+            raise DataError(
+                tr(f"cannot read {path}: {error.strerror}", f"无法读取 {path}：{error.strerror}")
+            ) from error
+        except UnicodeDecodeError as error:
+            raise DataError(
+                tr(
+                    f"{path} is not UTF-8 (byte {error.start:,}); convert it first",
+                    f"{path} 不是 UTF-8（第 {error.start:,} 字节）；请先转换",
+                )
+            ) from error
     if paths and not any(text.strip() for text in texts):
         raise DataError(tr("--text holds no text", "--text 中没有文字"))
     return tuple(texts) or default_texts()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from zhixing.exchange.formats import Made, Options
+from zhixing.exchange.formats import Made, Options, file_of
 from zhixing.exchange.parity import Measure, Parity
 from zhixing.language import tr
 from zhixing.models.interop.fasttext import read_fasttext, write_fasttext
@@ -68,7 +68,7 @@ class VectorFormat:
         return Parity(f"gensim {gensim.__version__}", _compare(model, self._gensim(path), lost), notes)
 
     def _path(self, source: Path) -> Path:
-        return source / self.file if source.is_dir() else source
+        return file_of(source, self.file)
 
     def _write(self, model: WordVectors, path: Path) -> None:
         if self.form == "fasttext":

@@ -76,7 +76,7 @@ def read_fasttext(path: str | Path) -> WordVectors:
         with path.open("rb") as file:
             return _read(file, path)
     except OSError as error:
-        raise DataError(tr(f"cannot read {path}: {error}", f"无法读取 {path}：{error}")) from error
+        raise DataError(tr(f"cannot read {path}: {error.strerror}", f"无法读取 {path}：{error.strerror}")) from error
 
 
 def _refuse_unwritable(model: WordVectors) -> None:
@@ -182,13 +182,15 @@ def _words(file: BinaryIO, path: Path, count: int) -> list[str]:
         try:
             word = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _wrong(path, f"word {entry} is not UTF-8 ({bytes(raw)!r})", f"第 {entry} 个词不是 UTF-8") from error
+            raise _wrong(
+                path, f"word {entry} is not UTF-8 ({bytes(raw[:40])!r})", f"第 {entry} 个词不是 UTF-8"
+            ) from error
         _, label = _unpack(file, struct.Struct("<qb"), path, f"word {entry}", f"第 {entry} 个词")
         if word in seen or not word or label:
             raise _wrong(
                 path,
-                f"word {entry} ('{word}') is empty, a label, or the same as word {seen.get(word)}",
-                f"第 {entry} 个词（'{word}'）为空、为标签，或与第 {seen.get(word)} 个相同",
+                f"word {entry} ('{word:.80}') is empty, a label, or the same as word {seen.get(word)}",
+                f"第 {entry} 个词（'{word:.80}'）为空、为标签，或与第 {seen.get(word)} 个相同",
             )
         seen[word] = entry
     return list(seen)

@@ -109,7 +109,19 @@ def to_theirs(table: Sequence[Rule], layers: int, ours: Mapping[str, Tensor]) ->
 
 
 def to_ours(table: Sequence[Rule], layers: int, theirs: Mapping[str, Tensor]) -> Tensors:
-    """Return the other library's tensors under our names; every one must have a rule."""
+    """Return the other library's tensors under our names; every one must have a rule.
+
+    Raises:
+        ModelFolderError: weights that are no floating-point numbers: quantised ones mean nothing without their scales.
+    """
+    if whole := sorted(name for name, tensor in theirs.items() if not tensor.is_floating_point()):
+        names = f"{', '.join(whole[:8])}{' …' if len(whole) > 8 else ''} ({theirs[whole[0]].dtype})"
+        raise ModelFolderError(
+            tr(
+                f"model.safetensors: quantised weights are not read: {names}; take a model with floating-point ones",
+                f"model.safetensors：不读取量化的权重：{names}；请用浮点权重的模型",
+            )
+        )
     source, target = dict(theirs), Tensors()
     for rule in table:
         for layer in range(layers):

@@ -78,7 +78,7 @@ def read_vectors(path: str | Path, form: Format | None = None) -> WordVectors:
             read = _read_binary if form == "binary" else _read_text
             words, vectors = read(file, path)
     except OSError as error:
-        raise DataError(tr(f"cannot read {path}: {error}", f"无法读取 {path}：{error}")) from error
+        raise DataError(tr(f"cannot read {path}: {error.strerror}", f"无法读取 {path}：{error.strerror}")) from error
     return WordVectors(words, vectors, made_by={"read_from": path.name, "format": form})
 
 
@@ -224,13 +224,16 @@ class _Words:
         try:
             word = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise _wrong(self.path, line, f"has a word that is not UTF-8 ({raw!r})", "中的词不是 UTF-8") from error
+            raise _wrong(self.path, line, f"has a word that is not UTF-8 ({raw[:40]!r})", "中的词不是 UTF-8") from error
         if not word:
             raise _wrong(self.path, line, "has no word", "缺少词")
         if word in self.seen:
             before = self.seen[word]
             raise _wrong(
-                self.path, line, f"repeats the word '{word}' of line {before}", f"与第 {before} 行的词 '{word}' 重复"
+                self.path,
+                line,
+                f"repeats the word '{word:.80}' of line {before}",
+                f"与第 {before} 行的词 '{word:.80}' 重复",
             )
         self.seen[word] = line
 
