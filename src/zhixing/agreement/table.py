@@ -26,6 +26,7 @@ from zhixing.agreement.families import (
     relative_bias,
     schedules,
     span_corruption,
+    subwords,
     tokenization,
     training_step,
     transformer,
@@ -53,6 +54,7 @@ ROWS: tuple[Row, ...] = (
     *decoding.ROWS,
     *measures.ROWS,
     *tokenization.ROWS,
+    *subwords.ROWS,
     *ngram.ROWS,
     *hmm.ROWS,
     *mixture.ROWS,
@@ -68,7 +70,6 @@ COMPRESSION = "quantisation, pruning and distillation"
 PRIVACY = "private training and its audit"
 ATTRIBUTION = "attributions of a prediction to its input"
 VECTORS = "the loss in the report of word vectors (the gradients have rows)"
-SUBWORDS = "WordPiece and unigram tokenizers"
 
 TO_COME: dict[str, str] = {
     "networks.squared_relu": "the wider set of feed-forward blocks",
@@ -105,17 +106,5 @@ TO_COME: dict[str, str] = {
     "word_vectors.hierarchical_softmax_loss": VECTORS,
     "word_vectors.negative_sampling_loss": VECTORS,
     "word_vectors.skip_gram_loss": VECTORS,
-    "tokenization.encode_unigram": SUBWORDS,
-    "tokenization.encode_wordpiece": SUBWORDS,
-    "tokenization.learn_wordpieces": SUBWORDS,
-    "tokenization.prune": SUBWORDS,
-    "tokenization.pruning_loss": SUBWORDS,
-    "tokenization.seed_pieces": SUBWORDS,
-    "tokenization.unigram_em_step": SUBWORDS,
-    "tokenization.unigram_expected_counts": SUBWORDS,
-    "tokenization.unigram_log_likelihood": SUBWORDS,
-    "tokenization.unigram_sums": SUBWORDS,
-    "tokenization.wordpiece_scores": SUBWORDS,
-    "tokenization.wordpiece_symbols": SUBWORDS,
 }
 """``file.function`` of ``theory`` whose practice does not exist yet, and the work that will bring it."""

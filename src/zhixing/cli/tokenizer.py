@@ -44,7 +44,12 @@ def train(
     out: Annotated[Path, typer.Option("--out", help=tr("folder to write", "输出文件夹"))],
     paths: Paths = None,
     vocab_size: Annotated[int, typer.Option(help=tr("ids in the vocabulary", "词表大小"))] = 4096,
-    kind: Annotated[str, typer.Option(help=tr("bpe, byte or character", "bpe、byte 或 character"))] = "bpe",
+    kind: Annotated[
+        str,
+        typer.Option(
+            help=tr("bpe, unigram, wordpiece, byte or character", "bpe、unigram、wordpiece、byte 或 character")
+        ),
+    ] = "bpe",
     settings: Sets = None,
     as_json: JsonFlag = False,
 ) -> None:

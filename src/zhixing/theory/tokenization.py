@@ -24,7 +24,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 Pair = tuple[str, str]
 
@@ -136,19 +136,46 @@ def wordpiece_scores(words: Mapping[tuple[str, ...], int]) -> dict[Pair, float]:
     return {(a, b): count / (single[a] * single[b]) for (a, b), count in pair_counts(words).items()}
 
 
-def learn_wordpieces(word_counts: Mapping[str, int], number: int) -> list[str]:
+def wordpiece_gains(words: Mapping[tuple[str, ...], int]) -> dict[Pair, float]:
+    """Return gain(a, b) = n(a b) log(n(a b) N / (n(a) n(b))) for each pair of neighbours, N being all symbols.
+
+    The nats, to first order, by which the likelihood of the text under a unigram model rises when every a b becomes
+    one symbol: the criterion of Schuster & Nakajima (2012, section 3), where ``wordpiece_scores`` ranks by the gain of
+    a single occurrence. Equation (tokenization.8).
+
+    >>> words = {("a", "b"): 1, ("a", "c"): 6, ("d", "c"): 6}
+    >>> {pair: round(gain, 4) for pair, gain in wordpiece_gains(words).items()}
+    {('a', 'b'): 1.3122, ('a', 'c'): 3.7142, ('d', 'c'): 4.6391}
+    """
+    single: Counter[str] = Counter()
+    for symbols, count in words.items():
+        for symbol in symbols:
+            single[symbol] += count
+    log = {symbol: math.log(count) for symbol, count in single.items()}
+    total = math.log(single.total())
+    return {
+        (a, b): count * (math.log(count) - (log[a] + log[b])) + count * total
+        for (a, b), count in pair_counts(words).items()
+    }
+
+
+Score = Callable[[Mapping[tuple[str, ...], int]], Mapping[Pair, float]]
+
+
+def learn_wordpieces(word_counts: Mapping[str, int], number: int, score: Score = wordpiece_scores) -> list[str]:
     """Return the vocabulary: all symbols in sorted order, then at most ``number`` pieces in the order they were joined.
 
-    Of pairs with equal scores the more frequent wins, then the first in alphabetical order. Equation (tokenization.8).
+    ``score`` is ``wordpiece_scores`` or ``wordpiece_gains``. Of pairs with equal scores the more frequent wins, then
+    the one whose symbols came first. Equation (tokenization.9).
 
     >>> learn_wordpieces({"hug": 10, "pug": 5, "pun": 12, "bun": 4, "hugs": 5}, 2)
     ['##g', '##n', '##s', '##u', 'b', 'h', 'p', '##gs', 'pu']
     """
     words = {wordpiece_symbols(word): count for word, count in word_counts.items()}
     pieces = sorted({symbol for word in words for symbol in word})
-    while number > 0 and (scores := wordpiece_scores(words)):
-        counts = pair_counts(words)
-        best = min(scores, key=lambda pair: (-scores[pair], -counts[pair], pair))
+    while number > 0 and (scores := score(words)):
+        counts, rank = pair_counts(words), {piece: index for index, piece in enumerate(pieces)}
+        best = min(scores, key=lambda pair: (-scores[pair], -counts[pair], rank[pair[0]], rank[pair[1]]))
         joined = best[0] + best[1].removeprefix("##")
         words = {_join(word, best, joined): count for word, count in words.items()}
         pieces += [joined] if joined not in pieces else []
@@ -164,7 +191,7 @@ def encode_wordpiece(word: str, vocabulary: Collection[str], unknown: str = "[UN
     """Return the pieces of ``word``: again and again the longest that fits what is left; or one ``unknown``.
 
     Greedy longest match first, as in BERT (Devlin et al. 2019, section 4.1; Song et al. 2021, section 3).
-    Equation (tokenization.9).
+    Equation (tokenization.10).
 
     >>> encode_wordpiece("hugs", {"h", "hu", "##g", "##gs", "##s"})
     ['hu', '##gs']
@@ -188,7 +215,7 @@ def seed_pieces(word_counts: Mapping[str, int], longest: int = 8) -> dict[str, f
     """Return every substring of at most ``longest`` characters with its share of all occurrences.
 
     What the unigram model begins with: far too many pieces (Kudo 2018, section 3.2, step 1).
-    Equation (tokenization.10).
+    Equation (tokenization.11).
 
     >>> {piece: round(p, 3) for piece, p in seed_pieces({"aab": 1}, longest=2).items()}
     {'a': 0.4, 'aa': 0.2, 'ab': 0.2, 'b': 0.2}
@@ -205,7 +232,7 @@ def unigram_sums(word: str, probabilities: Mapping[str, float]) -> list[float]:
     """Return α_i = Σ_{j<i} α_j p(w_j…w_i), the probability of the first i characters, all ways of cutting summed.
 
     α_0 = 1; the last is p(word) = Σ over segmentations of Π p(piece) (Kudo 2018, equations 6 and 7).
-    Equation (tokenization.11).
+    Equation (tokenization.12).
 
     >>> [round(sum_, 3) for sum_ in unigram_sums("ab", {"a": 0.5, "b": 0.3, "ab": 0.2})]
     [1.0, 0.5, 0.35]
@@ -218,7 +245,7 @@ def unigram_sums(word: str, probabilities: Mapping[str, float]) -> list[float]:
 
 def unigram_log_likelihood(word_counts: Mapping[str, int], probabilities: Mapping[str, float]) -> float:
     """Return L = Σ_w n(w) log p(w), in nats; minus infinity where a word cannot be cut. Kudo 2018, section 3.2.
-    Equation (tokenization.12).
+    Equation (tokenization.13).
 
     >>> round(unigram_log_likelihood({"ab": 2}, {"a": 0.5, "b": 0.3, "ab": 0.2}), 4)  # 2 log 0.35
     -2.0996
@@ -230,7 +257,7 @@ def unigram_log_likelihood(word_counts: Mapping[str, int], probabilities: Mappin
 def unigram_expected_counts(word_counts: Mapping[str, int], probabilities: Mapping[str, float]) -> dict[str, float]:
     """Return how often each piece is expected, over all ways of cutting: Σ_w n(w) α_i p(piece) β_j / p(w).
 
-    The E step; β is α from the word's end. Equation (tokenization.13).
+    The E step; β is α from the word's end. Equation (tokenization.14).
 
     >>> counts = unigram_expected_counts({"ab": 7}, {"a": 0.5, "b": 0.3, "ab": 0.2})
     >>> {piece: round(count, 4) for piece, count in counts.items()}  # "a b" has 0.15 of 0.35
@@ -249,7 +276,7 @@ def unigram_expected_counts(word_counts: Mapping[str, int], probabilities: Mappi
 
 def unigram_em_step(word_counts: Mapping[str, int], probabilities: Mapping[str, float]) -> dict[str, float]:
     """Return p(piece) = expected count / sum of them: L never falls. Kudo 2018, section 3.2, step 2a.
-    Equation (tokenization.14).
+    Equation (tokenization.15).
 
     >>> step = unigram_em_step({"ab": 7}, {"a": 0.5, "b": 0.3, "ab": 0.2})
     >>> {piece: round(p, 4) for piece, p in step.items()}
@@ -261,7 +288,7 @@ def unigram_em_step(word_counts: Mapping[str, int], probabilities: Mapping[str, 
 
 def encode_unigram(word: str, probabilities: Mapping[str, float]) -> list[str]:
     """Return the most probable way of cutting ``word`` (Viterbi; Kudo 2018, equation 8); of equals the first found.
-    Equation (tokenization.15).
+    Equation (tokenization.16).
 
     >>> encode_unigram("abab", {"a": 0.4, "b": 0.3, "ab": 0.2, "aba": 0.1})
     ['ab', 'ab']
@@ -282,23 +309,21 @@ def encode_unigram(word: str, probabilities: Mapping[str, float]) -> list[str]:
 
 
 def pruning_loss(word_counts: Mapping[str, int], probabilities: Mapping[str, float], piece: str) -> float:
-    """Return by how many nats L falls when ``piece`` goes and the others share what it had: L(p) - L(p / (1 - p_x)).
+    """Return by how many nats L falls when ``piece`` goes and all else stays: L(p) - L(p without x), never below 0.
 
-    Kudo 2018, section 3.2, step 2b. Below 0 for a piece that is in the way, infinite for one nothing replaces.
-    Equation (tokenization.16).
+    Kudo 2018, section 3.2, step 2b. Infinite for a piece that nothing replaces. Equation (tokenization.17).
 
-    >>> round(pruning_loss({"ab": 1}, {"a": 0.5, "b": 0.3, "ab": 0.2}, "ab"), 4)  # log 0.35 - log(0.15 / 0.64)
-    0.401
+    >>> round(pruning_loss({"ab": 1}, {"a": 0.5, "b": 0.3, "ab": 0.2}, "ab"), 4)  # log 0.35 - log 0.15
+    0.8473
     """
-    rest = 1.0 - probabilities[piece]
-    others = {other: p / rest for other, p in probabilities.items() if other != piece}
+    others = {other: p for other, p in probabilities.items() if other != piece}
     return unigram_log_likelihood(word_counts, probabilities) - unigram_log_likelihood(word_counts, others)
 
 
 def prune(word_counts: Mapping[str, int], probabilities: Mapping[str, float], number: int) -> dict[str, float]:
     """Return the ``number`` pieces with the largest losses, and every single character, renormalised.
 
-    Single characters stay so that every word can be cut. Kudo 2018, section 3.2, step 2c. Equation (tokenization.17).
+    Single characters stay so that every word can be cut. Kudo 2018, section 3.2, step 2c. Equation (tokenization.18).
 
     >>> prune({"ab": 9, "ba": 1}, {"a": 0.25, "b": 0.125, "ab": 0.125, "ba": 0.5}, number=3)
     {'a': 0.5, 'b': 0.25, 'ab': 0.25}

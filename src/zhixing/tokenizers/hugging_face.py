@@ -8,7 +8,9 @@ character that it does not know becomes its unknown token, which counts as speci
 from __future__ import annotations
 
 import re
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,7 +38,7 @@ class HuggingFaceTokenizer(PieceTokenizer):
         prefix = document["model"].get("continuing_subword_prefix") or ""
         pieces = [b"" if index in special_ids else _piece(token, prefix) for index, token in enumerate(tokens)]
         super().__init__(document, pieces, special_tokens, config, separator)
-        self._backend = open_backend(document, where)
+        self._backend = open_backend(_hiding(document, special_tokens), where)
 
     @property
     def kind(self) -> str:
@@ -55,6 +57,33 @@ class HuggingFaceTokenizer(PieceTokenizer):
     def decode(self, ids: Iterable[int]) -> str:
         """Return the text of ``ids`` as the library joins it; special ids become nothing."""
         return str(self._backend.decode(checked_ids(ids, self.vocab_size), skip_special_tokens=True))
+
+
+def _hiding(document: Json, special_tokens: Mapping[str, int]) -> Json:
+    """Return the document with its special tokens under names that nobody can type.
+
+    A vocabulary of unigram or WordPiece holds ``</s>`` as a piece like others, which a text that says so would fit.
+    """
+    model, secret = document["model"], secrets.token_hex(16)
+    names = {token: f"{secret}-{index}" for token, index in special_tokens.items()}
+    vocab = model["vocab"]
+    if isinstance(vocab, list):
+        hidden: Any = [[names.get(token, token), score] for token, score in vocab]
+    else:
+        hidden = {names.get(token, token): index for token, index in vocab.items()}
+    model = {**model, "vocab": hidden}
+    if model.get("unk_token") in names:
+        model["unk_token"] = names[model["unk_token"]]
+    if "merges" in model:
+        model["merges"] = [merge for merge in model["merges"] if not names.keys() & _parts(merge)]
+    added = [{**token, "content": names.get(token["content"], token["content"])} for token in document["added_tokens"]]
+    return {**document, "added_tokens": added, "post_processor": None, "model": model}
+
+
+def _parts(merge: Any) -> set[str]:
+    """Return the two parts of a merge, and the whole."""
+    left, right = merge.split(" ", 1) if isinstance(merge, str) else merge
+    return {left, right, left + right}
 
 
 def _piece(token: str, prefix: str) -> bytes:

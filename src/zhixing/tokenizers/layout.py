@@ -24,6 +24,22 @@ it."""
 
 PATTERNS = {"gpt2": GPT2_PATTERN, "llama3": LLAMA3_PATTERN}
 
+WORDPIECE_PATTERNS = {
+    "gpt2": (r"#|'(?:[sdmt]|ll|ve|re)| ?\p{L}{1,32}| ?\p{N}{1,32}| ?[^\s\p{L}\p{N}#]{1,32}|\s{1,32}(?!\S)|\s{1,32}"),
+    "llama3": (
+        r"#|(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}#]?\p{L}{1,32}|\p{N}{1,3}"
+        r"| ?[^\s\p{L}\p{N}#]{1,32}[\r\n]{0,32}|\s{0,32}[\r\n]{1,32}|\s{1,32}(?!\S)|\s{1,32}"
+    ),
+}
+"""The same two for WordPiece. ``#`` always stands alone, so that no text looks like the mark ``##`` of a piece that
+continues; and a word ends after 32 characters, where BERT, after 100, gives up and writes ``[UNK]``."""
+
+CONTINUES = "##"
+"""What WordPiece writes before a piece that continues a word."""
+
+WORDPIECE_LIMIT = 200
+"""Bytes: more than any word of these patterns has."""
+
 
 def byte_level(use_regex: bool) -> Json:
     """Return the pre-tokenizer or decoder that turns bytes into the GPT-2 alphabet."""
@@ -56,6 +72,43 @@ def byte_level_document(
     vocab = {token: index for index, token in enumerate(tokens)} | dict(special_tokens)
     model = _bpe(vocab, [list(pair) for pair in pairs], byte_fallback=False)
     return _document(model, special_tokens, pre_tokenizer, byte_level(use_regex=True))
+
+
+def unigram_document(
+    pieces: Iterable[tuple[bytes, float]], special_tokens: Mapping[str, int], pre_tokenizer: Json
+) -> Json:
+    """Return the document of a byte-level unigram model: each piece with the logarithm of its probability.
+
+    The special tokens are no pieces, so that the best cutting of a text can never hold one.
+    """
+    vocab = [[bytes_to_characters(piece), log_probability] for piece, log_probability in pieces]
+    model = {"type": "Unigram", "unk_id": None, "vocab": vocab, "byte_fallback": False}
+    return _document(model, special_tokens, pre_tokenizer, byte_level(use_regex=True))
+
+
+def wordpiece_document(
+    pieces: Iterable[tuple[bool, bytes]], special_tokens: Mapping[str, int], pre_tokenizer: Json
+) -> Json:
+    """Return the document of a byte-level WordPiece: of each piece whether it continues a word, and its bytes.
+
+    All 256 bytes are there twice, beginning and continuing; so ``[UNK]``, which the layout must name, is never written.
+    """
+    tokens = [(CONTINUES if continues else "") + bytes_to_characters(piece) for continues, piece in pieces]
+    model = {
+        "type": "WordPiece",
+        "unk_token": "[UNK]",
+        "continuing_subword_prefix": CONTINUES,
+        "max_input_chars_per_word": WORDPIECE_LIMIT,
+        "vocab": {token: index for index, token in enumerate(tokens)},
+    }
+    unmark = {"type": "Replace", "pattern": {"Regex": f"^{CONTINUES}"}, "content": ""}
+    decoder = {"type": "Sequence", "decoders": [unmark, byte_level(use_regex=True)]}
+    return _document(model, special_tokens, pre_tokenizer, decoder)
+
+
+def wordpiece_pre_tokenizer(pattern: str) -> Json:
+    """Return the pre-tokenizer of WordPiece for a named pattern."""
+    return sequence(split(WORDPIECE_PATTERNS[pattern]), byte_level(use_regex=False))
 
 
 def character_document(characters: Sequence[str], special_tokens: Mapping[str, int]) -> Json:

@@ -1,7 +1,8 @@
 """Open the tokenizer of a model folder: one of ours, or a Hugging Face one.
 
-Byte-level BPE (GPT-2, Llama 3, Qwen, …) becomes a :class:`BpeTokenizer`; any other ``tokenizer.json`` is
-run by the ``tokenizers`` library as it stands, ``kind == "hf"``.
+Byte-level BPE (GPT-2, Llama 3, Qwen, …) becomes a :class:`BpeTokenizer`, the byte-level unigram and WordPiece
+that are trained here what they were; any other ``tokenizer.json``, or a vocabulary file of SentencePiece, is run by the
+``tokenizers`` library as it stands, ``kind == "hf"``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,22 @@ from zhixing.tokenizers.byte_alphabet import BYTE_CHARACTERS, characters_to_byte
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.characters import CharacterTokenizer
 from zhixing.tokenizers.hugging_face import HuggingFaceTokenizer
-from zhixing.tokenizers.layout import byte_level
+from zhixing.tokenizers.layout import (
+    CONTINUES,
+    PATTERNS,
+    WORDPIECE_LIMIT,
+    WORDPIECE_PATTERNS,
+    byte_level,
+    pre_tokenizer,
+    wordpiece_pre_tokenizer,
+)
 from zhixing.tokenizers.pieces import PieceTokenizer, content_of
 from zhixing.tokenizers.protocol import SEPARATOR
+from zhixing.tokenizers.sentencepiece import sentencepiece_document, sentencepiece_file
 from zhixing.tokenizers.specials import extra_tokens, special_table
+from zhixing.tokenizers.unigram import UnigramTokenizer
 from zhixing.tokenizers.validation import Json, checked_document, read_object, read_text, refuse
+from zhixing.tokenizers.wordpiece import WordPieceTokenizer
 
 _log = logging.getLogger(__name__)
 
@@ -44,6 +56,9 @@ def load_tokenizer(folder: str | Path) -> PieceTokenizer:
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         where = folder / "vocab.json"
         document, tokens = checked_document(_gpt2_files(folder), where)
+    elif where := sentencepiece_file(folder):  # type: ignore[assignment]
+        found = sentencepiece_document(where, _optional(folder / "config.json") or {}, config or {})
+        document, tokens = checked_document(found, where)
     else:
         raise _no_tokenizer(folder)
     return _tokenizer(document, tokens, config, folder, where)
@@ -64,6 +79,11 @@ def _tokenizer(document: Json, tokens: Sequence[str], config: Json | None, folde
     if is_bpe and _is_character_level(document, tokens, special_tokens):
         return CharacterTokenizer(tokens[256 : -len(special_tokens)], document, config, extra_tokens(special_tokens))
     separator = _separator(special_tokens, config, folder, where)
+    if _is_our_unigram(document):
+        return UnigramTokenizer(document, _byte_pieces(document, tokens, where), special_tokens, config, separator)
+    if _is_our_wordpiece(document):
+        plain = [token.removeprefix(CONTINUES) for token in tokens]
+        return WordPieceTokenizer(document, _byte_pieces(document, plain, where), special_tokens, config, separator)
     return HuggingFaceTokenizer(document, tokens, special_tokens, config, separator, str(where))
 
 
@@ -83,10 +103,27 @@ def _is_character_level(document: Json, tokens: Sequence[str], special_tokens: M
     return bool(plain and model.get("byte_fallback") and bytes_first and ours and single)
 
 
+def _is_our_unigram(document: Json) -> bool:
+    model, ours = document["model"], [pre_tokenizer(name) for name in PATTERNS]
+    if model.get("type") != "Unigram" or document.get("normalizer") or document.get("pre_tokenizer") not in ours:
+        return False
+    return {token for token, _ in model["vocab"]} >= set(BYTE_CHARACTERS)
+
+
+def _is_our_wordpiece(document: Json) -> bool:
+    """Say whether every text comes back: the words are cut as ours are, and every byte is there twice."""
+    model, ours = document["model"], [wordpiece_pre_tokenizer(name) for name in WORDPIECE_PATTERNS]
+    if model.get("type") != "WordPiece" or document.get("normalizer") or document.get("pre_tokenizer") not in ours:
+        return False
+    alphabet = {*BYTE_CHARACTERS, *(CONTINUES + byte for byte in BYTE_CHARACTERS)}
+    fits = model.get("continuing_subword_prefix") == CONTINUES
+    return fits and model.get("max_input_chars_per_word", 0) >= WORDPIECE_LIMIT and model["vocab"].keys() >= alphabet
+
+
 def _byte_pieces(document: Json, tokens: Sequence[str], where: Path) -> list[bytes]:
     """Return the bytes of each id: spelled in the byte alphabet, or for an added token its text (nothing if
     special)."""
-    vocab = document["model"]["vocab"]
+    vocab = set(tokens)
     if missing := [byte for byte, character in enumerate(BYTE_CHARACTERS) if character not in vocab]:
         raise refuse(
             where,
@@ -164,13 +201,12 @@ def _optional(path: Path) -> Json | None:
 
 
 def _no_tokenizer(folder: Path) -> ModelFolderError:
-    others = [name for name in ("tokenizer.model", "vocab.txt", "spiece.model") if (folder / name).is_file()]
-    if others:
+    if (folder / "vocab.txt").is_file():
         return refuse(
             folder,
-            f"only {others[0]}, a layout that is not read here; "
+            "only vocab.txt, a layout that is not read here; "
             "save it as tokenizer.json with a fast tokenizer of transformers",
-            f"只有 {others[0]}，此格式无法读取；请用 transformers 的快速分词器另存为 tokenizer.json",
+            "只有 vocab.txt，此格式无法读取；请用 transformers 的快速分词器另存为 tokenizer.json",
         )
     return refuse(
         folder,

@@ -47,7 +47,7 @@ class PieceTokenizer:
 
     @property
     def kind(self) -> str:
-        """``"bpe"``, ``"byte"``, ``"character"``, or ``"hf"`` for another layout."""
+        """``"bpe"``, ``"unigram"``, ``"wordpiece"``, ``"byte"``, ``"character"``, or ``"hf"`` for another layout."""
         raise NotImplementedError
 
     @property

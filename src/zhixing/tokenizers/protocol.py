@@ -22,7 +22,7 @@ class Tokenizer(Protocol):
 
     @property
     def kind(self) -> str:
-        """``"bpe"``, ``"byte"`` or ``"character"``."""
+        """``"bpe"``, ``"unigram"``, ``"wordpiece"``, ``"byte"`` or ``"character"``; ``"hf"``: a foreign one."""
 
     @property
     def vocab_size(self) -> int:

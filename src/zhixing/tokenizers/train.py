@@ -1,29 +1,33 @@
-"""Train a tokenizer on text: settings, a bounded sample, the merges.
+"""Train a tokenizer on text: settings, a bounded sample, the pieces.
 
-Byte-level BPE is learned by the ``tokenizers`` library. While learning, runs of scripts without blanks are
-cut into short stretches: GPT-2's pattern takes a whole clause of Chinese as one word, and a trainer that
-stores millions of different clauses needs hundreds of times the text's size in memory. Encoding later uses
-the plain, well-known pattern; the merges are the same objects.
+Byte-level BPE is learned by the ``tokenizers`` library, unigram and WordPiece by our own code. While learning, runs
+of scripts without blanks are cut into short stretches: GPT-2's pattern takes a whole clause of Chinese as one word,
+and a trainer that stores millions of different clauses needs hundreds of times the text's size in memory. Encoding
+later uses the plain, well-known pattern; the merges are the same objects.
 """
 
 from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from zhixing.config import Settings, setting
 from zhixing.errors import ConfigError, DataError
 from zhixing.language import tr
+from zhixing.tokenizers import unigram, wordpiece
 from zhixing.tokenizers.bpe import from_merges
 from zhixing.tokenizers.byte_alphabet import BYTE_CHARACTERS, characters_to_bytes
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.characters import CharacterTokenizer
-from zhixing.tokenizers.layout import PATTERNS, pre_tokenizer
+from zhixing.tokenizers.layout import PATTERNS, WORDPIECE_PATTERNS, pre_tokenizer, wordpiece_pre_tokenizer
 from zhixing.tokenizers.pieces import PieceTokenizer, checked_text
 from zhixing.tokenizers.sample import Sample, stretches, take_sample
 from zhixing.tokenizers.specials import SPECIAL_TOKENS
+from zhixing.tokenizers.unigram_training import learn_unigram
+from zhixing.tokenizers.wordpiece_training import ALPHABET, learn_wordpieces
+from zhixing.tokenizers.words import count_words
 
 if TYPE_CHECKING:
     from tokenizers.pre_tokenizers import PreTokenizer
@@ -40,26 +44,31 @@ _TRAINER_RATE = 1.0e6
 class TokenizerSettings(Settings):
     """How a tokenizer is trained."""
 
-    kind: Literal["bpe", "byte", "character"] = setting(
+    kind: Literal["bpe", "unigram", "wordpiece", "byte", "character"] = setting(
         "bpe",
-        "byte-level BPE, single bytes, or characters with bytes to fall back on",
-        "字节级 BPE、单字节，或字符（可回退到字节）",
+        "byte-level BPE, unigram or WordPiece, single bytes, or characters with bytes to fall back on",
+        "字节级的 BPE、unigram 或 WordPiece，单字节，或字符（可回退到字节）",
     )
     vocab_size: int = setting(
         4096,
-        "ids, the 256 bytes and the special tokens included (kind 'byte' always has 261)",
-        "编号总数，含 256 个字节与特殊词元（'byte' 恒为 261）",
+        "ids, the 256 bytes (wordpiece: 512) and the special tokens included (kind 'byte' always has 261)",
+        "编号总数，含 256 个字节（wordpiece 为 512 个）与特殊词元（'byte' 恒为 261）",
         unit="tokens",
         ge=1,
         le=1_000_000,
     )
     pattern: Literal["gpt2", "llama3"] = setting(
         "gpt2",
-        "how text is cut before merging, as the family of that name does it",
-        "合并前如何切分文本，与同名模型家族一致",
+        "how text is cut into words before anything is learned, as the family of that name does it",
+        "学习之前如何把文本切成词，与同名模型家族一致",
     )
     min_frequency: int = setting(
-        2, "a pair or character seen less often gets no id", "出现次数更少的组合或字符不编号", ge=1
+        2, "a pair, piece or character seen less often gets no id", "出现次数更少的组合、片段或字符不编号", ge=1
+    )
+    wordpiece_score: Literal["gain", "ratio"] = setting(
+        "gain",
+        "wordpiece: join the pair that raises the likelihood most in all, or the most per occurrence",
+        "wordpiece：合并使似然总增益最大的一对，或每次出现增益最大的一对",
     )
     sample_bytes: int = setting(
         100_000_000,
@@ -97,26 +106,26 @@ def train_tokenizer(
         extra_tokens: special tokens beyond the usual ones, which what is to be learned needs: ``<|mask|>``.
 
     Raises:
-        ConfigError: ``vocab_size`` cannot hold the bytes and the special tokens.
+        ConfigError: ``vocab_size`` cannot hold the bytes (of WordPiece: twice) and the special tokens.
         DataError: there is no text, or it holds half a surrogate pair.
     """
     if settings.kind == "byte":
         return ByteTokenizer(extra_tokens=extra_tokens)
-    smallest = SMALLEST + len(extra_tokens)
-    if settings.vocab_size < smallest:
+    alphabet, special = _alphabet(settings.kind), len(SPECIAL_TOKENS) + len(extra_tokens)
+    if settings.vocab_size < alphabet + special:
         raise ConfigError(
             tr(
-                f"vocab_size = {settings.vocab_size}: at least {smallest} are needed "
-                f"(256 bytes and {smallest - 256} special tokens)",
-                f"vocab_size = {settings.vocab_size}：至少需要 {smallest}（256 个字节与 {smallest - 256} 个特殊词元）",
+                f"vocab_size = {settings.vocab_size}: at least {alphabet + special} are needed "
+                f"({alphabet} bytes and {special} special tokens)",
+                f"vocab_size = {settings.vocab_size}：至少需要 {alphabet + special}"
+                f"（{alphabet} 个字节与 {special} 个特殊词元）",
             )
         )
     sample = take_sample((checked_text(text) for text in texts), settings.sample_bytes, settings.memory_bytes)
     if not sample.texts:
         raise DataError(tr("there is no text to train a tokenizer on", "没有可用于训练分词器的文本"))
     _tell(settings, sample)
-    train = _train_bpe if settings.kind == "bpe" else _train_characters
-    tokenizer = train(settings, sample, extra_tokens)
+    tokenizer = _TRAINERS[settings.kind](settings, sample, extra_tokens)
     if tokenizer.vocab_size < settings.vocab_size:
         _log.warning(
             tr(
@@ -125,6 +134,11 @@ def train_tokenizer(
             )
         )
     return tokenizer
+
+
+def _alphabet(kind: str) -> int:
+    """Return how many ids are bytes: WordPiece has those that begin a word and those that continue one."""
+    return ALPHABET if kind == "wordpiece" else 256
 
 
 def _tell(settings: TokenizerSettings, sample: Sample) -> None:
@@ -168,6 +182,30 @@ def _train_bpe(settings: TokenizerSettings, sample: Sample, extra_tokens: Sequen
     learned = json.loads(learner.to_str())["model"]["merges"]
     merges = [(characters_to_bytes(left), characters_to_bytes(right)) for left, right in learned]
     return from_merges(merges, pre_tokenizer(settings.pattern), extra_tokens)
+
+
+def _train_unigram(settings: TokenizerSettings, sample: Sample, extra_tokens: Sequence[str]) -> PieceTokenizer:
+    words = count_words(stretches(sample.texts, settings.longest_run), PATTERNS[settings.pattern])
+    number = settings.vocab_size - SMALLEST - len(extra_tokens)
+    pieces = learn_unigram(words, number, settings.max_token_bytes, settings.min_frequency)
+    return unigram.from_pieces(pieces, pre_tokenizer(settings.pattern), extra_tokens)
+
+
+def _train_wordpiece(settings: TokenizerSettings, sample: Sample, extra_tokens: Sequence[str]) -> PieceTokenizer:
+    words = count_words(stretches(sample.texts, settings.longest_run), WORDPIECE_PATTERNS[settings.pattern])
+    number = settings.vocab_size - ALPHABET - len(SPECIAL_TOKENS) - len(extra_tokens)
+    learned = learn_wordpieces(
+        words, number, settings.max_token_bytes, settings.min_frequency, settings.wordpiece_score
+    )
+    return wordpiece.from_pieces(learned, wordpiece_pre_tokenizer(settings.pattern), extra_tokens)
+
+
+_TRAINERS: dict[str, Callable[[TokenizerSettings, Sample, Sequence[str]], PieceTokenizer]] = {
+    "bpe": _train_bpe,
+    "unigram": _train_unigram,
+    "wordpiece": _train_wordpiece,
+    "character": _train_characters,
+}
 
 
 def _library_pre_tokenizer(pattern: str) -> PreTokenizer:

@@ -187,10 +187,14 @@ def wordpiece() -> Topic[WordPieceInputs]:
                 "BERT 的词表即由此而来，词中的片段以 ## 标记。",
             ),
         ),
-        formula=(r"\text{score}(a, b) = \frac{n(ab)}{n(a) n(b)}",),
+        formula=(
+            r"\text{score}(a, b) = \frac{n(ab)}{n(a) n(b)}",
+            r"\text{gain}(a, b) = n(ab) \log \frac{n(ab) N}{n(a) n(b)}",
+        ),
         symbols={
             "n(a)": tr("how often piece a stands in the text", "片段 a 在文本中的次数"),
             "n(ab)": tr("how often b follows a inside a word", "词内 b 紧随 a 的次数"),
+            "N": tr("all pieces of the text, counted", "文本中片段的总数"),
         },
         inputs=WordPieceInputs,
         example=_wordpiece_example,
@@ -208,12 +212,25 @@ def wordpiece() -> Topic[WordPieceInputs]:
                 "The tokenizers library's trainer of that name joins the most frequent pair, like byte-pair encoding.",
                 "tokenizers 库中同名的训练器其实与字节对编码一样，合并最频繁的一对。",
             ),
+            tr(
+                "The score is the gain per occurrence: in real text the rarest win. Training uses the whole gain.",
+                "得分是每次出现的增益，在真实文本上胜出的总是最罕见的对；训练须用合计增益。",
+            ),
         ),
         papers=(
             "Schuster & Nakajima 2012, Japanese and Korean voice search, section 3",
             "Song, Salcianu, Song, Dopson & Zhou 2021, Fast WordPiece tokenization, section 3",
         ),
-        theory=(tokenization.wordpiece_scores, tokenization.learn_wordpieces, tokenization.encode_wordpiece),
+        theory=(
+            tokenization.wordpiece_scores,
+            tokenization.wordpiece_gains,
+            tokenization.learn_wordpieces,
+            tokenization.encode_wordpiece,
+        ),
+        practice=(
+            "zhixing.tokenizers.wordpiece_training:learn_wordpieces",
+            "zhixing.tokenizers.wordpiece:WordPieceTokenizer",
+        ),
         related=("byte-pair-encoding", "unigram-tokenizer", "fasttext"),
     )
 
@@ -233,6 +250,12 @@ def _wordpiece_example(inputs: WordPieceInputs) -> Iterator[Step]:
     yield Step(tr("learned, in this order", "依次学得"), " ".join(pieces[alphabet:]) or "–")
     cut = " ".join(tokenization.encode_wordpiece(inputs.word, pieces))
     yield Step(tr(f"'{inputs.word}', cut by the longest match", f"“{inputs.word}”按最长匹配切分"), cut)
+    symbols = {tokenization.wordpiece_symbols(word): count for word, count in counts.items()}
+    gains = sorted(tokenization.wordpiece_gains(symbols).items(), key=lambda pair: -pair[1])[:6]
+    if gains:
+        names = [" ".join(pair) for pair, _ in gains]
+        says = tr("what training ranks by: gains of all occurrences together", "训练所用的次序：所有出现的合计增益")
+        yield Step(says, np.array([gain for _, gain in gains]), r"\text{gain}", columns=names)
 
 
 def _wordpiece_picture(inputs: WordPieceInputs) -> Bars:
@@ -340,6 +363,7 @@ def unigram_tokenizer() -> Topic[UnigramInputs]:
             tokenization.prune,
             tokenization.encode_unigram,
         ),
+        practice=("zhixing.tokenizers.unigram_training:learn_unigram", "zhixing.tokenizers.unigram:UnigramTokenizer"),
         related=("wordpiece", "byte-pair-encoding", "viterbi"),
     )
 
