@@ -146,7 +146,10 @@ FAMILIES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_resume_is_exact(family, tmp_path, monkeypatch) -> None:
-    """Stopped in the middle of a second epoch and continued, the run ends in the same weights."""
+    """Stopped in the middle of a second epoch and continued, the run ends in the same weights.
+
+    And the loss it ends with is the one that an evaluation finds, batched and padded otherwise.
+    """
     path = write_pairs(tmp_path / "pairs.jsonl", 60)
     overrides = [f"text.paths=[{path}]", f"model={FAMILIES[family]}", "objective={kind: sequence_to_sequence}"]
     overrides += ["training.steps=8", "training.batch_windows=11", "training.validate_every=3"]
@@ -165,21 +168,25 @@ def test_resume_is_exact(family, tmp_path, monkeypatch) -> None:
     zhixing.resume(tmp_path / "cut")
     first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert first.read_bytes() == second.read_bytes()
+    metrics = (tmp_path / "whole" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    (row,) = evaluate_pairs([tmp_path / "whole"], [str(tmp_path / "whole" / "shards")]).rows
+    assert json.loads(metrics[-1])["validation_loss"] == pytest.approx(row.nats_per_target_token, rel=1e-4)
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> TrainResult:
-    """The tiny recipe as it is, on 3000 numbers of which some are held out."""
+    """The tiny recipe, on 3000 numbers of which some are held out."""
     folder = tmp_path_factory.mktemp("number_words")
     path = write_pairs(folder / "pairs.jsonl", 3000)
-    return zhixing.train(RECIPE, folder / "run", overrides=[f"text.paths=[{path}]"], announce=False)
+    overrides = [f"text.paths=[{path}]", "training.validation_windows=1000"]
+    return zhixing.train(RECIPE, folder / "run", overrides=overrides, announce=False)
 
 
 def test_it_learns_to_translate_what_it_has_not_seen(run: TrainResult) -> None:
     """Guessing hits one numeral in thousands."""
     (row,) = evaluate_pairs([run.folder], [str(run.folder / "shards")]).rows
     assert row.pairs > 100 and row.too_long == 0
-    assert row.exact_match > 0.5
+    assert row.exact_match > 0.7
     assert row.bleu > 0.7 and row.chrf > 0.7 and "tokens:zh" in row.signature
     assert row.nats_per_target_token < 0.4
     held_out = {answer.source for answer in row.answers}
@@ -190,7 +197,7 @@ def test_it_learns_to_translate_what_it_has_not_seen(run: TrainResult) -> None:
 def test_the_validation_loss_is_per_target_token(run: TrainResult) -> None:
     records = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text(encoding="utf-8").splitlines()]
     (row,) = evaluate_pairs([run.folder], [str(run.folder / "shards")]).rows
-    assert records[-1]["validation_loss"] == pytest.approx(row.nats_per_target_token, rel=0.5)
+    assert records[-1]["validation_loss"] == pytest.approx(row.nats_per_target_token, rel=1e-3)
     assert run.facts["pairs"] == ("source", "target")
     words = closing_words(run)
     assert "nats per target token" in words and f"zhixing run text2text {run.folder} 'a source'" in words

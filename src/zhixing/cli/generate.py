@@ -122,21 +122,21 @@ def generate(
         changes["max_new_tokens"] = None
     texts = _read_prompts(prompts or [], file or [])
     loaded, settings = open_model(folder, changes)
-    given: Sequence[Prompt] = texts
+    read: Sequence[Prompt] = texts
     before = texts
     if loaded.facts.get("pairs"):  # it answers, and continues nothing: the source is not written out again
         from zhixing.generation.text2text import answering
 
-        loaded, given, longest = answering(loaded, texts)
+        loaded, read, longest = answering(loaded, texts)
         if max_new_tokens is None:
             settings = settings.replace(max_new_tokens=longest)
         before = [""] * len(texts)
     if stream is None:
         stream = len(texts) * settings.n == 1 and sys.stdout.isatty()
     if stream and not as_json:
-        _show_streams(loaded, given, settings, before)
+        _show_streams(loaded, read, settings, before)
     else:
-        _show_all(loaded, given, settings, before, texts if as_json else None)
+        _show_all(loaded, read, settings, before, texts if as_json else None)
 
 
 def open_model(folder: Path, changes: dict[str, Any]) -> tuple[Loaded, GenerationSettings]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 
 import numpy as np
+from numpy.typing import NDArray
 
 from zhixing.config import Settings
 from zhixing.data.pairs import LikeLengths, Pairs, find_pairs
@@ -19,7 +20,6 @@ from zhixing.data.windows import TokenWindows
 from zhixing.errors import DataError
 from zhixing.language import tr
 from zhixing.models.encoder_decoder import as_read, source_and_target_length, start_id
-from zhixing.models.protocol import Ids
 from zhixing.models.sentence_embedding import padded
 from zhixing.pretraining.sequence_to_sequence import PairBatch
 from zhixing.pretraining.shown import ShownPart, shown_pair
@@ -99,7 +99,7 @@ def fitting(shards: TokenShards, pairs: Pairs, model: Settings) -> Pairs:
     return pairs.chosen(fits)
 
 
-def _too_long(shards: TokenShards, pairs: Pairs, fits: Ids, read: int, written: int) -> str:
+def _too_long(shards: TokenShards, pairs: Pairs, fits: NDArray[np.bool_], read: int, written: int) -> str:
     longest, target = int(pairs.sources.max()), int(pairs.targets.max())
     left, long_sources = int((~fits).sum()), int((pairs.sources >= read).sum())
     long_targets = int((pairs.targets >= written).sum())
