@@ -92,6 +92,18 @@ BROKEN = {
         "recurrent.additive_attention",
         lambda patch: patch.setattr(recurrent_attention, "_mix", lambda s, a, _: RIGHT_MIX(s, a, None)),
     ),
+    "dot_attention: scaled as in the Transformer": (
+        "recurrent.dot_attention",
+        lambda patch: patch.setattr(
+            recurrent_attention, "_mix", lambda s, a, m: RIGHT_MIX(s / math.sqrt(a.shape[-1]), a, m)
+        ),
+    ),
+    "concat_attention: not squashed": (
+        "recurrent.concat_attention",
+        lambda patch: patch.setattr(
+            recurrent_attention, "additive_scores", lambda q, k, v: (q[:, :, None] + k[:, None]) @ v
+        ),
+    ),
     "multiplicative_attention: scaled as in the Transformer": (
         "recurrent.multiplicative_attention",
         lambda patch: patch.setattr(

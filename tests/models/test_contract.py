@@ -69,6 +69,8 @@ VARIANTS = {
     "reader-additive-lstm": READER.replace(cell="lstm", layers=1, tied=True, target_length=4, encoder="backward"),
     "reader-luong": READER.replace(cell="lstm", attention="multiplicative", start_id=2),
     "reader-unfed": READER.replace(cell="rnn", attention="multiplicative", input_feeding=False, encoder="forward"),
+    "reader-dot": READER.replace(cell="lstm", attention="dot", encoder="backward", target_length=5),
+    "reader-concat": READER.replace(attention="concat", tied=True),
     "reader-sutskever": READER.replace(cell="lstm", attention="none", encoder="backward"),
     "reader-cho": READER.replace(attention="none", encoder="forward", layers=1, target_length=9),
     "transformer-short-target": TRANSFORMER.replace(target_length=3, decoder_layers=1, activation="silu"),

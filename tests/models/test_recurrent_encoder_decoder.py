@@ -6,9 +6,10 @@ import pytest
 import torch
 from pydantic import ValidationError
 from tests.models.contract import random_decoder
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from zhixing.errors import ModelFolderError
-from zhixing.models.decoders import export_tensors, parameter_count
+from zhixing.models.decoders import build_decoder, export_tensors, load_tensors, parameter_count
 from zhixing.models.interop.recurrent_encoder_decoder import from_config, to_config
 from zhixing.models.recurrent_encoder_decoder import PRESETS, RecurrentEncoderDecoderSettings, turned
 
@@ -64,9 +65,9 @@ def test_without_attention_the_last_state_is_all_the_decoder_knows(encoder):
         torch.testing.assert_close(memory.states[0][0][0], memory.annotations[0, place])
 
 
-@pytest.mark.parametrize("attention", ["additive", "multiplicative"])
+@pytest.mark.parametrize("attention", ["additive", "multiplicative", "dot", "concat"])
 def test_the_decoder_looks_at_real_places_only(attention):
-    settings = RecurrentEncoderDecoderSettings(**SHAPE, attention=attention, layers=2, cell="lstm")
+    settings = RecurrentEncoderDecoderSettings(**SHAPE, attention=attention, layers=2, cell="lstm", encoder="backward")
     module = random_decoder(settings)
     with torch.no_grad():
         memory = module.encode(ids(3, 7), LENGTHS)
@@ -102,9 +103,50 @@ def test_a_stored_model_says_everything_and_unknown_values_are_refused():
     settings = RecurrentEncoderDecoderSettings(**SHAPE, attention="multiplicative", input_feeding=False, start_id=4)
     config = to_config(settings, 2)
     assert from_config(config) == settings
-    for field, value in {"cell": "qrnn", "attention": "dot", "encoder_direction": "up", "hidden_size": 2.5}.items():
+    for field, value in {"cell": "qrnn", "attention": "cosine", "encoder_direction": "up", "hidden_size": 2.5}.items():
         with pytest.raises(ModelFolderError, match=field):
             from_config({**config, field: value})
+
+
+@pytest.mark.parametrize("attention", ["dot", "concat"])
+def test_luongs_other_attentions_are_stored_whole(attention):
+    settings = RecurrentEncoderDecoderSettings(**SHAPE, attention=attention, encoder="forward")
+    assert from_config(to_config(settings, 2)) == settings
+    module = random_decoder(settings)
+    stored = export_tensors(module, settings)
+    assert sum(tensor.numel() for tensor in stored.values()) == parameter_count(settings)
+    again = build_decoder(settings)
+    load_tensors(again, settings, stored, "here")
+    assert all(torch.equal(a, b) for a, b in zip(module.parameters(), again.parameters(), strict=True))
+
+
+def test_dot_needs_states_of_one_width():
+    with pytest.raises(ValidationError, match="set encoder: forward or backward"):
+        RecurrentEncoderDecoderSettings(**SHAPE, attention="dot")
+    for attention in ("multiplicative", "concat"):
+        RecurrentEncoderDecoderSettings(**SHAPE, attention=attention)
+
+
+class Operations(TorchDispatchMode):
+    """Counts what is handed to torch's kernels."""
+
+    count = 0
+
+    def __torch_dispatch__(self, function, types, given=(), named=None):
+        self.count += 1
+        return function(*given, **(named or {}))
+
+
+@pytest.mark.parametrize(("fields", "most"), [({}, 40), ({"attention": "multiplicative", "encoder": "forward"}, 40)])
+def test_a_step_of_the_decoder_is_few_operations(fields, most):
+    """What does not depend on the step is not in it: for small batches, operations are what a step costs."""
+    module = random_decoder(RecurrentEncoderDecoderSettings(**SHAPE, **fields)).train()
+    memory, counts = module.encode(ids(3, 7), LENGTHS), []
+    for length in (8, 16):
+        with Operations() as counted:
+            module.decode(ids(3, length, 1), memory, LENGTHS)
+        counts.append(counted.count)
+    assert (counts[1] - counts[0]) / 8 <= most
 
 
 def test_published_shapes_have_the_published_size():

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 import torch
 
-from zhixing.nn.recurrent_attention import AdditiveAttention, MultiplicativeAttention
+from zhixing.nn.recurrent_attention import (
+    AdditiveAttention,
+    DotAttention,
+    LookThenMove,
+    MoveThenLook,
+    MultiplicativeAttention,
+    Source,
+    additive_scores,
+)
 
 BATCH, QUERIES, SOURCE, QUERY, KEY = 2, 3, 5, 4, 6
 MASK = torch.tensor([[True] * 5, [True, True, False, False, False]])
@@ -21,6 +29,60 @@ def brick(request):
 def source():
     torch.manual_seed(1)
     return torch.randn(BATCH, QUERIES, QUERY), torch.randn(BATCH, SOURCE, KEY)
+
+
+def test_scores_of_one_width_need_no_matrix(source):
+    annotations = source[1]
+    contexts, weights = DotAttention()(annotations, annotations, MASK)
+    expected = (annotations @ annotations.transpose(1, 2)).masked_fill(~MASK[:, None], -torch.inf).softmax(-1)
+    torch.testing.assert_close(weights, expected)
+    torch.testing.assert_close(contexts, expected @ annotations)
+
+
+def test_each_kind_of_luong_has_its_own_weights():
+    counts = {
+        name: len(list(MoveThenLook(KEY, KEY, name).parameters())) for name in ("dot", "multiplicative", "concat")
+    }
+    assert counts == {"dot": 1, "multiplicative": 2, "concat": 4}
+
+
+@pytest.mark.parametrize("queries", [1, 3])
+def test_the_gradient_of_additive_scores_is_the_slope(queries):
+    torch.manual_seed(3)
+    given = [torch.randn(*shape).double().requires_grad_() for shape in ((2, queries, 4), (2, 5, 4), (4,))]
+    assert torch.autograd.gradcheck(additive_scores, given)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+@pytest.mark.parametrize("prepared", [True, False])
+def test_a_target_read_at_once_is_read_step_by_step(cell, prepared):
+    """Against the paper's order in plain words: look, put together, let the layer move; and so are the gradients."""
+    torch.manual_seed(4)
+    brick, annotations = LookThenMove(cell, 3, KEY, QUERY), torch.randn(BATCH, SOURCE, KEY)
+    tokens, state = torch.randn(BATCH, 7, 3), brick.layer.new_state(BATCH)
+    torch.nn.init.normal_(brick.layer.recurrent.bias)
+
+    def plainly():
+        now, found = state, []
+        for token in tokens.unbind(1):
+            context, _ = brick.attention(now[0][:, None], annotations, MASK)
+            _, now = brick.layer(torch.cat([token[:, None], context], dim=-1), now)
+            found.append(torch.cat([context[:, 0], *now], dim=-1))
+        return torch.stack(found)
+
+    def at_once():
+        keys = brick.attention.prepare(annotations) if prepared else None
+        contexts, states = brick.read(tokens, state, Source(annotations, keys, MASK))
+        return torch.stack([torch.cat([contexts[:, t], *each], dim=-1) for t, each in enumerate(states)])
+
+    results = []
+    for run in (plainly, at_once):
+        brick.zero_grad()
+        value = run()
+        (value * torch.linspace(-1, 1, value.numel()).view_as(value)).sum().backward()
+        results.append([value.detach(), *(weights.grad.clone() for weights in brick.parameters())])
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 def test_shapes_and_weights(brick, source):

@@ -99,7 +99,13 @@ def test_order_of_the_source_is_seen_only_through_the_annotations(query, annotat
 def test_dot_is_general_with_the_identity(annotations, rng):
     query = rng.normal(size=(ROWS, KEY))
     scores = theory.multiplicative_scores(query, annotations, np.eye(KEY))
-    np.testing.assert_allclose(scores, np.einsum("nk,nsk->ns", query, annotations))
+    np.testing.assert_allclose(scores, theory.dot_scores(query, annotations))
+
+
+def test_concat_is_additive_with_its_matrix_cut_in_two(query, annotations, alignment):
+    weight = np.concatenate([alignment.query, alignment.key])
+    scores = theory.concat_scores(query, annotations, weight, alignment.score)
+    np.testing.assert_allclose(scores, theory.additive_scores(query, annotations, alignment))
 
 
 def test_an_additive_step_looks_from_where_it_was(query, annotations, alignment, rng):

@@ -4,8 +4,9 @@ al. 2014), looking back at the source as it goes (Bahdanau et al. 2015; Luong et
 - ``attention: none``: all that the decoder knows of the source is the state it begins in, the encoder's last.
 - ``additive`` (Bahdanau): at each step, from the state before, it looks at the source; its first layer reads the token
   and what was seen. The output is a maxout layer (Goodfellow et al. 2013) of state, context and token.
-- ``multiplicative`` (Luong, "general"): the last layer's new state looks; the attentional state ``tanh(W [c; s])``
-  predicts, and is read by the next step together with the token (``input_feeding``, section 3.3).
+- ``multiplicative`` (Luong, "general"), ``dot`` and ``concat``, which score otherwise: the last layer's new state
+  looks; the attentional state ``tanh(W [c; s])`` predicts, and is read by the next step together with the token
+  (``input_feeding``, section 3.3).
 
 The encoder reads forward (Cho), backward (Sutskever, who reversed the sources, so that the last word read is next to
 the first one written), or both ways (Bahdanau), where the decoder begins in a map of what the backward network has
@@ -32,6 +33,10 @@ from zhixing.language import tr
 from zhixing.nn.dropout import Dropout
 from zhixing.nn.recurrent import RecurrentLayer, State
 from zhixing.nn.recurrent_attention import LookThenMove, MoveThenLook, Source
+from zhixing.nn.shared_matrix import SharedMatrix
+
+MOVES_FIRST = ("multiplicative", "dot", "concat")
+"""Luong's attentions: the decoder moves, then looks."""
 
 
 class RecurrentEncoderDecoderSettings(Settings):
@@ -57,11 +62,13 @@ class RecurrentEncoderDecoderSettings(Settings):
         unit="id",
         ge=0,
     )
-    attention: Literal["none", "additive", "multiplicative"] = setting(
+    attention: Literal["none", "additive", "multiplicative", "dot", "concat"] = setting(
         "additive", "how the decoder looks at the source", "解码器注视源的方式"
     )
     input_feeding: bool = setting(
-        True, "multiplicative: the next step reads what was seen", "乘性注意力：下一步读入注视结果"
+        True,
+        "multiplicative, dot, concat: the next step reads what was seen",
+        "multiplicative、dot、concat：下一步读入注视结果",
     )
     encoder: Literal["forward", "backward", "both"] = setting("both", "how it reads", "编码器的阅读方向")
     layers: int = setting(1, "layers of the encoder, and of the decoder", "编码器与解码器各自的层数", ge=1)
@@ -81,6 +88,19 @@ class RecurrentEncoderDecoderSettings(Settings):
             )
         return self
 
+    @model_validator(mode="after")
+    def _widths_fit(self) -> RecurrentEncoderDecoderSettings:
+        if self.attention == "dot" and self.encoder == "both":
+            raise ValueError(
+                tr(
+                    "attention dot multiplies states of one width, and an encoder that reads both ways has states of "
+                    "twice the decoder's; set encoder: forward or backward, or attention: multiplicative",
+                    "attention 为 dot 时两侧状态宽度须相同，而双向编码器的状态是解码器的两倍宽；"
+                    "请设 encoder: forward 或 backward，或 attention: multiplicative",
+                )
+            )
+        return self
+
     @property
     def directions(self) -> int:
         """Networks that read the source."""
@@ -89,7 +109,7 @@ class RecurrentEncoderDecoderSettings(Settings):
     @property
     def feeds(self) -> bool:
         """Whether the attentional state is read by the next step."""
-        return self.attention == "multiplicative" and self.input_feeding
+        return self.attention in MOVES_FIRST and self.input_feeding
 
 
 PRESETS: dict[str, RecurrentEncoderDecoderSettings] = {
@@ -209,7 +229,7 @@ class RecurrentEncoderDecoder(nn.Module):
         self.blocks = nn.ModuleDict({"encoder": nn.ModuleList(encoder), "decoder": nn.ModuleList(decoder)})
         parts = (2 if settings.cell == "lstm" else 1) if settings.directions == 2 else 0
         self.begin = nn.ModuleList(nn.Linear(width, parts * width) for _ in range(settings.layers if parts else 0))
-        self.look = MoveThenLook(keys, width) if settings.attention == "multiplicative" else None
+        self.look = MoveThenLook(keys, width, settings.attention) if settings.attention in MOVES_FIRST else None
         self.output = nn.Linear(2 * width + keys, 2 * width) if settings.attention == "additive" else None
         self.dropout = Dropout(settings.dropout)
         self.head = None if settings.tied else nn.Linear(width, settings.vocab_size, bias=False)
@@ -302,6 +322,8 @@ class RecurrentEncoderDecoder(nn.Module):
 
     def _source(self, state: DecoderState) -> Source:
         size = state.annotations.shape[1]
+        if bool((state.source_lengths == size).all()):
+            return Source(state.annotations, state.prepared)
         mask = torch.arange(size, device=state.annotations.device) < state.source_lengths[:, None]
         return Source(state.annotations, state.prepared, mask)
 
@@ -313,29 +335,39 @@ class RecurrentEncoderDecoder(nn.Module):
 
     def _looking_first(self, x: Tensor, state: DecoderState, source: Source, lengths: Tensor | None) -> Tensor:
         """Bahdanau's decoder: the first layer step by step, the others over the whole target."""
-        first, contexts, states = self._stack("decoder")[0], [], []
-        for step in range(x.shape[1]):
-            context, new = first(x[:, step], state.layers[0], source)
-            contexts.append(context)
-            states.append(new[0])
-            state.layers[0] = _where_real(step, lengths, new, state.layers[0])
-        top = self._upper(self.dropout(torch.stack(states, dim=1)), state, lengths, above=1)
+        contexts, states = self._stack("decoder")[0].read(x, state.layers[0], source)
+        state.layers[0] = _at_end(states, lengths)
+        first = torch.stack([each[0] for each in states], dim=1)
+        top = self._upper(self.dropout(first), state, lengths, above=1)
         assert self.output is not None
-        pairs = self.output(torch.cat([top, torch.stack(contexts, dim=1), x], dim=-1))
+        pairs = self.output(torch.cat([top, contexts, x], dim=-1))
         return pairs.unflatten(-1, (-1, 2)).amax(dim=-1)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would unroll the loop over time
     def _feeding(self, x: Tensor, state: DecoderState, source: Source, lengths: Tensor | None) -> Tensor:
-        """Luong's decoder: every step reads the attentional state of the one before."""
+        """Luong's decoder: every step reads the attentional state of the one before.
+
+        What the tokens say to the first layer's gates is computed for all steps at once; what was seen, as it comes.
+        """
         assert self.look is not None
-        found = []
-        for step in range(x.shape[1]):
-            before, y = list(state.layers), torch.cat([x[:, step], state.seen], dim=-1)[:, None]
-            top = self._upper(y, state, None)
-            seen = self.look(top, source)[:, 0]
-            found.append(seen)
-            state.layers = [_where_real(step, lengths, new, old) for new, old in zip(state.layers, before, strict=True)]
-            (state.seen,) = _where_real(step, lengths, (seen,), (state.seen,))
-        return torch.stack(found, dim=1)
+        layers, kind, reached = self._stack("decoder"), x.dtype, [(*state.layers, (state.seen,))]
+        with torch.autocast(x.device.type, enabled=False):
+            like = layers[0].input.weight
+            keys = None if source.prepared is None else source.prepared.to(like)
+            source = Source(source.annotations.to(like), keys, source.mask)
+            of_token, of_seen = like.chunk(2, dim=1)
+            by_seen, look = SharedMatrix(of_seen.T), self.look.looker(source)
+            by_below = [SharedMatrix(layer.input.weight.T, layer.input.bias) for layer in layers[1:]]
+            steps = [layer.stepper() for layer in layers]
+            for by_token in functional.linear(x.to(like), of_token, layers[0].input.bias).unbind(1):
+                *before, (seen,) = reached[-1]
+                after = [steps[0](by_token + by_seen(seen.to(like)), before[0])]
+                for step, below, own in zip(steps[1:], by_below, before[1:], strict=True):
+                    after.append(step(below(self.dropout(after[-1][0].to(like))), own))
+                seen = look(after[-1][0].to(like)[:, None])[:, 0]
+                reached.append((*after, (seen,)))
+        *state.layers, (state.seen,) = (_at_end(own, lengths) for own in zip(*reached[1:], strict=True))
+        return torch.stack([own[-1][0] for own in reached[1:]], dim=1).to(kind)
 
     def _upper(self, x: Tensor, state: DecoderState, lengths: Tensor | None, above: int = 0) -> Tensor:
         """Run the layers from ``above`` on over (B, T, ·); dropout between them."""
@@ -351,9 +383,9 @@ class RecurrentEncoderDecoder(nn.Module):
         return list(self.blocks[name].children())
 
 
-def _where_real(step: int, lengths: Tensor | None, new: State, old: State) -> State:
-    """Return the new state of rows that have a real id at this step, the old one of the others."""
+def _at_end(states: Sequence[State], lengths: Tensor | None) -> State:
+    """Return the state of each row after the last of its real steps; ``states`` are those after each step."""
     if lengths is None:
-        return new
-    real = (step < lengths)[:, None]
-    return tuple(torch.where(real, a, b) for a, b in zip(new, old, strict=True))
+        return states[-1]
+    rows = torch.arange(len(lengths), device=lengths.device)
+    return tuple(torch.stack(parts)[lengths - 1, rows] for parts in zip(*states, strict=True))

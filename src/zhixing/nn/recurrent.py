@@ -12,7 +12,7 @@ weights' gradient) for all steps at once, and takes 0.7 of the time.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -21,6 +21,8 @@ from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from zhixing.nn.linear import PackedLinear
+from zhixing.nn.recurrent_step import move
+from zhixing.nn.shared_matrix import SharedMatrix
 
 Cell = Literal["rnn", "lstm", "gru"]
 State = tuple[Tensor, ...]
@@ -63,6 +65,20 @@ class RecurrentLayer(nn.Module):
         """Return the state of ``batch`` rows that have read nothing: zeros."""
         like = self.recurrent.weight.detach()
         return tuple(like.new_zeros(batch, self.width) for _ in range(2 if self.cell == "lstm" else 1))
+
+    def stepper(self) -> Callable[[Tensor, State], State]:
+        """Return the step, for a loop whose inputs depend on the steps before; in float32 at least.
+
+        It takes (B, G·D), the input's share of the gates (``self.input`` of it, which may be computed for many steps at
+        once), and the state before.
+        """
+        by_state = SharedMatrix(exact(self.recurrent.weight).T, exact(self.recurrent.bias))
+
+        def step(by_input: Tensor, state: State) -> State:
+            state = tuple(map(exact, state))
+            return move(self.cell, exact(by_input), by_state(state[0]), state)
+
+        return step
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would unroll the loop over time
     def forward(self, x: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
@@ -114,6 +130,11 @@ class RecurrentLayer(nn.Module):
         whole = PackedSequence(data, packed.batch_sizes, order, back)
         outputs, _ = pad_packed_sequence(whole, batch_first=True, total_length=x.shape[1])
         return outputs, tuple(each[0, back] for each in end)
+
+
+def exact(x: Tensor) -> Tensor:
+    """Return a tensor in float32 if it is coarser."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()
 
 
 def _one_or_two(states: list[Tensor]) -> Tensor | list[Tensor]:

@@ -3,7 +3,7 @@ r"""Recurrent encoder-decoders with attention: at every step the decoder looks b
 - Additive attention: Bahdanau, Cho and Bengio (2015), "Neural machine translation by jointly learning to align and
   translate", section 3.1 and appendix A.1.2.
 - Multiplicative attention: Luong, Pham and Manning (2015), "Effective approaches to attention-based neural machine
-  translation", section 3.1 ("general"; with the identity as its matrix it is "dot").
+  translation", section 3.1 ("general"), and its other two forms, "dot" and "concat".
 
 And how an encoder-decoder learns from text alone, by filling its gaps: Raffel et al. (2020), "Exploring the limits of
 transfer learning with a unified text-to-text Transformer", section 3.1.4.
@@ -58,9 +58,32 @@ def multiplicative_scores(query: Array, annotations: Array, weight: Array) -> Ar
     return np.einsum("nk,nsk->ns", query @ weight, annotations)
 
 
+def dot_scores(query: Array, annotations: Array) -> Array:
+    r"""$e_j = s\,h_j^\top$; s (N, K), h (N, S, K) -> (N, S). Luong et al. (2015), equation 8, "dot".
+    Equation (sequence_to_sequence.3).
+
+    >>> dot_scores(np.array([[2.0, 1.0]]), np.array([[[3.0, 0.0], [0.0, -1.0]]]))
+    array([[ 6., -1.]])
+    """
+    return np.einsum("nk,nsk->ns", query, annotations)
+
+
+def concat_scores(query: Array, annotations: Array, weight: Array, score: Array) -> Array:
+    r"""$e_j = v_a^\top \tanh([s; h_j]\,W_a)$; s (N, Q), h (N, S, K), W (Q + K, A), v (A,) -> (N, S).
+    Luong et al. (2015), equation 8, "concat". Equation (sequence_to_sequence.4).
+
+    >>> weight = np.array([[1.0], [1.0]])
+    >>> source, score = np.array([[[0.5], [-0.5]]]), np.array([2.0])
+    >>> concat_scores(np.array([[0.5]]), source, weight, score).round(4)  # 2 tanh 1, 2 tanh 0
+    array([[1.5232, 0.    ]])
+    """
+    beside = np.broadcast_to(query[:, None], (*annotations.shape[:2], query.shape[-1]))
+    return tanh(np.concatenate([beside, annotations], axis=-1) @ weight) @ score
+
+
 def attend(scores: Array, annotations: Array, mask: Mask | None = None) -> tuple[Array, Array]:
     r"""$\alpha = \mathrm{softmax}(e)$, $c = \sum_j \alpha_j h_j$; e (N, S), h (N, S, K) -> c (N, K), alpha (N, S).
-    Bahdanau et al. (2015), equations 5-6. Equation (sequence_to_sequence.3).
+    Bahdanau et al. (2015), equations 5-6. Equation (sequence_to_sequence.5).
 
     >>> context, weights = attend(np.log([[1.0, 3.0]]), np.array([[[0.0], [4.0]]]))
     >>> weights, context
@@ -74,7 +97,7 @@ def additive_attention(
     query: Array, annotations: Array, alignment: Alignment, mask: Mask | None = None
 ) -> tuple[Array, Array]:
     r"""The context c (N, K) by additive scores, and the weights (N, S): a soft alignment.
-    Equation (sequence_to_sequence.3).
+    Equation (sequence_to_sequence.5).
 
     >>> one = Alignment(np.array([[1.0]]), np.array([[0.0]]), np.array([1.0]))
     >>> additive_attention(np.ones((1, 1)), np.array([[[2.0], [4.0]]]), one)[0]  # equal scores: the mean
@@ -90,7 +113,7 @@ def additive_attention_gradient(
     $ds = \sum_j \delta_j W_a^\top$, $dh_j = \alpha_j g + \delta_j U_a^\top$, $dW_a = s^\top \sum_j \delta_j$,
     $dU_a = \sum_j h_j^\top \delta_j$, $dv_a = \sum_j \epsilon_j u_j$.
 
-    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dalignment. Equation (sequence_to_sequence.4).
+    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dalignment. Equation (sequence_to_sequence.6).
 
     >>> one = Alignment(np.array([[1.0]]), np.array([[1.0]]), np.array([1.0]))
     >>> grown = additive_attention_gradient(np.ones((1, 1)), np.array([[[7.0]]]), one, None, np.ones((1, 1)))
@@ -111,7 +134,7 @@ def additive_attention_gradient(
 def multiplicative_attention(
     query: Array, annotations: Array, weight: Array, mask: Mask | None = None
 ) -> tuple[Array, Array]:
-    r"""The context c (N, K) by multiplicative scores, and the weights (N, S). Equation (sequence_to_sequence.3).
+    r"""The context c (N, K) by multiplicative scores, and the weights (N, S). Equation (sequence_to_sequence.5).
 
     >>> context, weights = multiplicative_attention(np.zeros((1, 1)), np.array([[[2.0], [4.0]]]), np.ones((1, 1)))
     >>> context, weights
@@ -126,7 +149,7 @@ def multiplicative_attention_gradient(
     r"""With $\epsilon = dL/de$ and $a = \sum_j \epsilon_j h_j$: $ds = a W_a^\top$, $dW_a = s^\top a$,
     $dh_j = \alpha_j g + \epsilon_j\, s W_a$.
 
-    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dW (Q, K). Equation (sequence_to_sequence.5).
+    upstream g (N, K) -> ds (N, Q), dh (N, S, K), dW (Q, K). Equation (sequence_to_sequence.7).
 
     >>> two = np.array([[[0.0], [2.0]]])
     >>> multiplicative_attention_gradient(np.zeros((1, 1)), two, np.ones((1, 1)), None, np.ones((1, 1)))[0]
@@ -146,7 +169,7 @@ def additive_decoder_step(
     s_{i-1})$.
 
     token y (N, I), state s (N, Q), weights of a GRU that reads (N, I + K) -> s_i (N, Q), the attention weights (N, S).
-    Bahdanau et al. (2015), section 3.1 and A.1.1. Equation (sequence_to_sequence.6).
+    Bahdanau et al. (2015), section 3.1 and A.1.1. Equation (sequence_to_sequence.8).
 
     >>> none = Weights(np.zeros((2, 3)), np.zeros((1, 3)), np.zeros(3), np.zeros(3))
     >>> look = Alignment(np.ones((1, 1)), np.ones((1, 1)), np.ones(1))
@@ -165,7 +188,7 @@ def multiplicative_decoder_step(
     step.
 
     state (N, Q), combine W_c (K + Q, Q) -> (N, Q), the attention weights (N, S). Luong et al. (2015), equation 5 and
-    section 3.3. Equation (sequence_to_sequence.7).
+    section 3.3. Equation (sequence_to_sequence.9).
 
     >>> state, source = np.array([[1.0]]), np.array([[[0.5], [0.5]]])
     >>> multiplicative_decoder_step(state, source, np.ones((1, 1)), np.array([[2.0], [0.0]]))[0].round(4)  # tanh 1
@@ -178,7 +201,7 @@ def multiplicative_decoder_step(
 def span_counts(tokens: int, share: float, span: float) -> tuple[int, int]:
     r"""$n = \mathrm{clip}(\mathrm{round}(T r), 1, T - 1)$ tokens dropped in
     $m = \min\bigl(\max(\mathrm{round}(n / \ell), 1),\ n,\ T - n\bigr)$ spans. Raffel et al. (2020), section 3.1.4 and
-    their published code. Equation (sequence_to_sequence.8).
+    their published code. Equation (sequence_to_sequence.10).
 
     >>> span_counts(512, share=0.15, span=3.0)
     (77, 26)
@@ -192,7 +215,7 @@ def corrupt_spans(ids: Ids, kept: Ids, dropped: Ids, sentinels: Ids) -> tuple[Id
     $z_1 d_1 z_2 d_2 \dots z_m d_m z_{m+1}$.
 
     ids (T,), lengths of the parts kept and dropped (m,) each, sentinels z (m + 1,). Raffel et al. (2020), figure 2.
-    Equation (sequence_to_sequence.9).
+    Equation (sequence_to_sequence.11).
 
     >>> source, target = corrupt_spans(np.arange(5), np.array([1, 1]), np.array([2, 1]), np.array([91, 92, 93]))
     >>> source.tolist(), target.tolist()
@@ -206,7 +229,7 @@ def corrupt_spans(ids: Ids, kept: Ids, dropped: Ids, sentinels: Ids) -> tuple[Id
 
 def fill_spans(source: Ids, target: Ids, sentinels: Ids) -> Ids:
     r"""The inverse: every $z_i$ of the source replaced by what follows it in the target. Equation
-    (sequence_to_sequence.10).
+    (sequence_to_sequence.12).
 
     >>> fill_spans(np.array([0, 91, 3, 92]), np.array([91, 1, 2, 92, 4, 93]), np.array([91, 92, 93])).tolist()
     [0, 1, 2, 3, 4]

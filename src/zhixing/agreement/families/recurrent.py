@@ -178,6 +178,21 @@ def _multiplicative_derivative(
     return {"query": d_query[:, None], "annotations": d_annotations, "key.weight": d_weight}
 
 
+def _dot_practice(query: Any, annotations: Any, mask: Any) -> Any:
+    return attention.DotAttention()(query, annotations, mask)[0]
+
+
+def _concat_theory(query: Any, annotations: Any, mask: Any, **weights: Any) -> Any:
+    weight = np.concatenate([weights["query.weight"].T, weights["key.weight"].T])
+    scores = alignment.concat_scores(query[:, 0], annotations, weight, weights["score.weight"][0])
+    return alignment.attend(scores, annotations, mask)[0][:, None]
+
+
+def _concat_practice(query: Any, annotations: Any, mask: Any, **weights: Any) -> Any:
+    brick: Any = attention.MoveThenLook(KEY, QUERY, "concat").to(query).attention
+    return functional_call(brick, weights, (query, annotations, mask))[0]
+
+
 def _model_inputs(settings: model.RecurrentSettings) -> Callable[[np.random.Generator], dict[str, Any]]:
     def generate(rng: np.random.Generator) -> dict[str, Any]:
         inputs: dict[str, Any] = {"ids": rng.integers(VOCABULARY, size=STEPS)}
@@ -307,5 +322,40 @@ ROWS: tuple[Row, ...] = (
         reason="sums of 6 and of 4 products, and a softmax over 5",
         gradient=True,
         derivative=_multiplicative_derivative,
+    ),
+    Row(
+        name="recurrent.dot_attention",
+        family="recurrent",
+        states=(alignment.dot_scores, alignment.attend),
+        theory=lambda query, annotations, mask: alignment.attend(
+            alignment.dot_scores(query[:, 0], annotations), annotations, mask
+        )[0][:, None],
+        practice=_dot_practice,
+        inputs=draw(
+            query=normal(ROWS_OF_TEXT, 1, KEY), annotations=normal(ROWS_OF_TEXT, SOURCE, KEY), mask=lambda _: _mask()
+        ),
+        tolerance=16.0,
+        reason="sums of 6 products and a softmax over 5",
+        gradient=True,
+    ),
+    Row(
+        name="recurrent.concat_attention",
+        family="recurrent",
+        states=(alignment.concat_scores, alignment.attend),
+        theory=_concat_theory,
+        practice=_concat_practice,
+        inputs=draw(
+            query=normal(ROWS_OF_TEXT, 1, QUERY),
+            annotations=normal(ROWS_OF_TEXT, SOURCE, KEY),
+            mask=lambda _: _mask(),
+            **{
+                "query.weight": normal(QUERY, QUERY),
+                "key.weight": normal(QUERY, KEY),
+                "score.weight": normal(1, QUERY),
+            },
+        ),
+        tolerance=16.0,
+        reason="sums of at most 6 products through tanh, and a softmax over 5",
+        gradient=True,
     ),
 )
