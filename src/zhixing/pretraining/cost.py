@@ -1,4 +1,4 @@
-"""What training costs: floating-point operations per token, by family."""
+"""What training costs: floating-point operations per token, by family and objective."""
 
 from __future__ import annotations
 
@@ -14,46 +14,73 @@ from zhixing.models.transformer import TransformerSettings
 from zhixing.models.xlnet import XLNetSettings
 from zhixing.nn.recurrent import GATES
 from zhixing.pretraining.masked import MaskedSettings
+from zhixing.pretraining.objectives import AutoSettings, ObjectiveSettings, resolve
 from zhixing.pretraining.permutation import PermutationSettings
 from zhixing.pretraining.span_corruption import SpanSettings
 
-MASKED_SHARE = MaskedSettings().share
-"""Of the tokens of a window, those that pass through a masked model's output head, as published."""
-PREDICTED_SHARE = 1 / PermutationSettings().one_in
-"""Of the tokens of a window, those that an XLNet has a second stream for, as published."""
 
+def flops_per_token(settings: DecoderSettings, objective: ObjectiveSettings | None = None) -> float:
+    """Return the floating-point operations of forward and backward for one token of text, in a full window.
 
-def flops_per_token(settings: DecoderSettings) -> float:
-    """Return the floating-point operations of forward and backward for one token of a full window.
+    Six per weight of every matrix product (Kaplan et al. 2020, section 2.1), and attention's products, of a causal
+    one the half that is not masked.
 
-    Six per weight of every matrix product (Kaplan et al. 2020, section 2.1), and the causal half of
-    attention's products.
+    Args:
+        settings: the model's shape.
+        objective: what it learns by; None: the family's own, as published.
+
+    Raises:
+        ValueError: the family cannot learn by it.
     """
     shape = settings.replace(vocab_size=settings.vocab_size or 2)
-    products = parameter_count(shape) - _looked_up(shape)
-    if isinstance(shape, BertSettings):  # both halves of attention; the head sees the masked share of the tokens only
-        return 6.0 * products + 12.0 * shape.layers * shape.context_length * shape.width
+    how = resolve(AutoSettings() if objective is None else objective, shape.family)
+    if isinstance(shape, BertSettings):
+        return _encoder(shape, how)
     if isinstance(shape, XLNetSettings):
-        return _two_streams(shape)
+        return _two_streams(shape, how)
     if isinstance(shape, TransformerSettings):
         return _source_and_target(shape)
     if isinstance(shape, RecurrentEncoderDecoderSettings):
         return _read_and_write(shape)
     if isinstance(shape, T5Settings):
-        return _gaps(shape)
+        return _gaps(shape, how) if isinstance(how, SpanSettings) else _pairs(shape)
+    products = parameter_count(shape) - _looked_up(shape)
     return 6.0 * products + 12.0 * _keys_seen(shape) * _attention_width(shape)
 
 
-def _two_streams(shape: XLNetSettings) -> float:
-    """The content stream of every token and the query stream of the predicted ones, with the head of the latter alone.
+def _encoder(shape: BertSettings, objective: ObjectiveSettings) -> float:
+    """Both halves of attention; the head for the masked tokens alone. Of a sentence both views, and no head."""
+    bare = shape.replace(head=False, pooler=False)
+    rows = (shape.vocab_size or 0) + shape.first_position + shape.context_length + shape.segments
+    blocks = parameter_count(bare) - rows * shape.width
+    once = 6.0 * blocks + 12.0 * shape.layers * shape.context_length * shape.width
+    if not isinstance(objective, MaskedSettings):
+        return 2 * once
+    asked = max(1, round(objective.share * shape.context_length)) / shape.context_length
+    return once + 6.0 * asked * ((shape.vocab_size or 0) + shape.width) * shape.width
 
-    Each compares with all keys of the window and with the distances on both sides, and mixes all values.
+
+def _two_streams(shape: XLNetSettings, objective: ObjectiveSettings) -> float:
+    """Some windows in a random order, one place in K asked for; the others from left to right, where all are."""
+    ordered = _streams(shape, 1.0, causal=True)
+    if not isinstance(objective, PermutationSettings):
+        return ordered
+    asked = max(1, shape.context_length // objective.one_in) / shape.context_length
+    drawn = _streams(shape, asked, causal=shape.attention == "uni")
+    return objective.left_to_right * ordered + (1 - objective.left_to_right) * drawn
+
+
+def _streams(shape: XLNetSettings, asked: float, causal: bool) -> float:
+    """Return the cost of the content stream, and of the query stream and the head at the share ``asked`` of the places.
+
+    Either stream compares with the keys and with the distances on both sides, and mixes the values; a causal one with
+    half of the keys, on one side. In the last block the content is but mapped to keys and values.
     """
-    head = (shape.vocab_size or 0) * shape.width
-    blocks = parameter_count(shape) - head - (shape.vocab_size or 0)
-    streams = 1 + PREDICTED_SHARE
-    attention = 24.0 * shape.layers * shape.context_length * shape.width
-    return 6.0 * PREDICTED_SHARE * head + streams * (6.0 * blocks + attention)
+    width, inner = shape.width, shape.inner_width or 4 * shape.width
+    block = 2 * width * (width + inner) + (1.5 if causal else 4.0) * shape.context_length * width
+    content = (shape.layers - 1) * block + shape.layers * 2 * width**2
+    query = shape.layers * block + (shape.vocab_size or 0) * (width + 1)
+    return 6.0 * (content + asked * query)
 
 
 def _source_and_target(shape: TransformerSettings) -> float:
@@ -80,20 +107,28 @@ def _read_and_write(shape: RecurrentEncoderDecoderSettings) -> float:
     if shape.attention == "additive":
         decoder += (gates * keys + width + 2 * (2 * width + keys)) * width
         looking = width + keys
-    elif shape.attention == "multiplicative":
-        decoder += (gates * width * shape.feeds + keys + width) * width
+    elif shape.attention != "none":
+        decoder += (gates * width * shape.feeds + keys + width * (2 if shape.attention == "concat" else 1)) * width
         looking = width + keys
-    prepared = 0 if shape.attention == "none" else keys * width
+    prepared = 0 if shape.attention in ("none", "dot") else keys * width
     head = (shape.vocab_size or 0) * width
     return 6.0 * (source * (encoder + prepared) + target * (decoder + source * looking + head)) / (source + target)
 
 
-def _gaps(shape: T5Settings) -> float:
-    """Return the cost of a window with gaps as published, its source in the encoder and its target in the decoder, over
-    the tokens of its text.
-    """
-    dropped, spans = SpanSettings().counts(shape.context_length)
-    source, target = shape.context_length - dropped + spans, dropped + spans + 1
+def _gaps(shape: T5Settings, objective: SpanSettings) -> float:
+    """Return the cost of a window with gaps over the tokens of its text."""
+    dropped, spans = objective.counts(shape.context_length)
+    return _answered(shape, shape.context_length - dropped + spans, dropped + spans + 1) / shape.context_length
+
+
+def _pairs(shape: T5Settings) -> float:
+    """Return the cost of a window cut into source and target over its ids."""
+    source, target = source_and_target_length(shape)
+    return _answered(shape, source, target) / (source + target)
+
+
+def _answered(shape: T5Settings, source: int, target: int) -> float:
+    """Return the cost of a source in a T5's encoder and a target in its decoder."""
     inner = shape.heads * shape.per_head
     attention = 4 * shape.width * inner
     feed_forward = (3 if shape.feed_forward == "gated-gelu" else 2) * shape.width * shape.inner
@@ -101,22 +136,16 @@ def _gaps(shape: T5Settings) -> float:
     looking = (source + target) * attention / 2 + 2 * target * source * inner
     writing = target * (attention + feed_forward + target * inner) + looking
     head = target * (shape.vocab_size or 0) * shape.width
-    return 6.0 * (shape.layers * reading + shape.writing_layers * writing + head) / shape.context_length
+    return 6.0 * (shape.layers * reading + shape.writing_layers * writing + head)
 
 
 def _looked_up(shape: DecoderSettings) -> int:
     """Return the weights that a token looks up and that no product reads: tables that are not the head too."""
-    if isinstance(shape, BertSettings):
-        rows = shape.first_position + shape.context_length + shape.segments
-        head = shape.vocab_size * shape.width if shape.head and shape.vocab_size else 0
-        return rows * shape.width + round((1 - MASKED_SHARE) * head)
     if isinstance(shape, GPT2Settings):
         return shape.context_length * shape.width
     if isinstance(shape, FeedForwardSettings):
         return (shape.vocab_size or 0) * shape.embedding_width
-    if isinstance(shape, XLNetSettings | TransformerSettings | RecurrentEncoderDecoderSettings | T5Settings):
-        return 0
-    return 0 if shape.tied else (shape.vocab_size or 0) * shape.width
+    return 0 if getattr(shape, "tied", True) else (shape.vocab_size or 0) * shape.width
 
 
 def _keys_seen(settings: DecoderSettings) -> float:

@@ -100,7 +100,6 @@ class Pretraining:
         with_loss: wraps a network so that one compiled graph holds network and loss.
         questions: turns windows of ids into the objective's batches, a pure function of the position as they are.
         tokens: how many tokens of text a batch holds; None: as many as it predicts.
-        passes: how often each of them passes through the network.
         pooling: how a model of sentences pools its states; None: it is no such model.
     """
 
@@ -108,7 +107,6 @@ class Pretraining:
     with_loss: Callable[[nn.Module], nn.Module]
     questions: Callable[[TokenWindows], Questions]
     tokens: Callable[[Any], float] | None = None
-    passes: int = 1
     pooling: Pooling | None = None
 
 
@@ -233,7 +231,6 @@ def contrastive(
         lambda network: TwoViewsWithLoss(network, settings),
         SentenceIndex(settings, tokenizer),
         tokens_read,
-        passes=2,
         pooling=Pooling(settings.pooling, longest=model.context_length),
     )
 
