@@ -150,6 +150,39 @@ def test_a_text_longer_than_the_context_can_be_read_by_the_module():
         torch.testing.assert_close(module(ids)[:, :10], short, **TOLERANCE)
 
 
+@pytest.mark.parametrize("before", [0, 5])
+@pytest.mark.parametrize("lengths", [None, [6, 1, 4]])
+def test_of_a_prompt_only_the_last_query_is_computed(before, lengths):
+    """And it is the one that is computed with all the others; the cache goes on from either."""
+    module, ids, start = random_decoder(SMALL), some_ids(3, 6), some_ids(3, 5, seed=2)
+    real = None if lengths is None else torch.tensor(lengths)
+    whole, alone = module.new_cache(3), module.new_cache(3)
+    asked = []
+    module.blocks[0].feed_forward.register_forward_hook(lambda _, given, __: asked.append(given[0].shape[1]))
+    with torch.inference_mode():
+        for cache in (whole, alone):
+            if before:
+                module(start[:, :before], cache=cache)
+        last = torch.full((3,), 5) if real is None else real - 1
+        expected = module(ids, cache=whole, lengths=real)[torch.arange(3), last]
+        asked.clear()
+        torch.testing.assert_close(module.last_hidden(ids, cache=alone, lengths=real), expected, **TOLERANCE)
+        assert sorted(asked) == [1, 6]  # a query, and the content
+        going_on = [module(ids[:, :1], cache=cache) for cache in (whole, alone)]
+    torch.testing.assert_close(*going_on, **TOLERANCE)
+    assert torch.equal(whole.lengths, alone.lengths)
+
+
+def test_a_language_model_asks_for_the_last_query_alone():
+    module, ids = random_decoder(SMALL), draw(2, 8)
+    model, asked = NeuralLanguageModel(module), []
+    module.blocks[0].feed_forward.register_forward_hook(lambda _, given, __: asked.append(given[0].shape[1]))
+    found, _ = model.next_log_probs(ids, model.initial_state(2))
+    assert sorted(asked) == [1, 8]
+    behind = np.stack([model.score(np.concatenate([ids, np.full((2, 1), token)], 1))[:, -1] for token in range(V)], 1)
+    np.testing.assert_allclose(found, behind, atol=2e-5)
+
+
 # ---------------------------------------------------------------- settings
 
 

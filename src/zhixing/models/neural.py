@@ -69,13 +69,10 @@ class NeuralLanguageModel:
 
     def next_log_probs(self, ids: Ids, state: Cache, lengths: Ids | None = None) -> tuple[LogProbs, Cache]:
         """Read ids and return the (B, V) log-probabilities of what follows; see ``LanguageModel``."""
-        batch, length = ids.shape
         real = None if lengths is None else self._tensor(lengths)
-        self._check_fits(int((state.lengths + (length if real is None else real)).max()))
+        self._check_fits(int((state.lengths + (ids.shape[1] if real is None else real)).max()))
         with torch.inference_mode():
-            hidden = self._decoder(self._tensor(ids), cache=state, lengths=real)
-            rows = torch.arange(batch, device=hidden.device)
-            last = hidden[:, -1] if real is None else hidden[rows, real - 1]
+            last = self._last_hidden(self._tensor(ids), state, real)
             logits = (last @ self._decoder.head_weight.T).float()
             return torch.log_softmax(logits, dim=-1).cpu().numpy(), state
 
@@ -105,6 +102,16 @@ class NeuralLanguageModel:
         with torch.inference_mode():
             result: Cache = joined.join(states)
             return result
+
+    def _last_hidden(self, ids: Tensor, state: Cache, lengths: Tensor | None) -> Tensor:
+        """Return the (B, D) hidden states of the last real ids; a decoder may know how to compute no others."""
+        if hasattr(self._decoder, "last_hidden"):
+            last: Tensor = self._decoder.last_hidden(ids, cache=state, lengths=lengths)
+            return last
+        hidden: Tensor = self._decoder(ids, cache=state, lengths=lengths)
+        if lengths is None:
+            return hidden[:, -1]
+        return hidden[torch.arange(len(ids), device=hidden.device), lengths - 1]
 
     def _check_fits(self, length: int) -> None:
         if self.context_length is not None and length > self.context_length:

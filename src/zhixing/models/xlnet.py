@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from zhixing.config import Settings, setting
 from zhixing.language import tr
 from zhixing.models.presets import expand
-from zhixing.nn.attention import Reading, plan_reading
+from zhixing.nn.attention import Reading, cache_mask, plan_reading
 from zhixing.nn.cache import KeyValueCache
 from zhixing.nn.dropout import Dropout
 from zhixing.nn.feedforward import GeluFeedForward
@@ -164,6 +164,25 @@ class XLNet(nn.Module):
         else:
             pairs = [(each, each) for each in distances]
         return self._streams(ids, query, pairs, (content_sight, query_sight), reading)
+
+    def last_hidden(self, ids: Tensor, *, cache: KeyValueCache, lengths: Tensor | None = None) -> Tensor:
+        """Return (B, D + 1): the query stream behind the last real id of each row, and none of the others.
+
+        Arguments as for ``forward``, which computes a query for every id: of a prompt, only this one is asked for.
+        """
+        if ids.shape[1] == 1:
+            return self(ids, cache=cache, lengths=lengths)[:, 0]
+        reading = plan_reading(ids, cache=cache, lengths=lengths)
+        assert reading.slots is not None
+        last = ids.new_full((len(ids), 1), ids.shape[1] - 1) if lengths is None else lengths[:, None] - 1
+        slot = reading.slots.gather(1, last)
+        keys = ids.shape[1] if reading.causal else int(reading.slots.max()) + 1
+        highest, content_sight, _ = _sights(reading, ids)
+        query_sight = Sight(cache_mask(slot, keys), highest - 1 - slot)
+        first = 1 if content_sight.starts is None else 0
+        pairs = [(each[:, first:], each) for each in self._distances_behind(highest)]
+        query = self.mask_embedding.expand(len(ids), 1, -1)
+        return self._streams(ids, query, pairs, (content_sight, query_sight), reading)[:, 0]
 
     def _distances_behind(self, highest: int) -> list[Tensor]:
         """Return for each block (H, highest + 1, E): the distances from ``highest`` down to 0.
