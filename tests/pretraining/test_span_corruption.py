@@ -11,6 +11,8 @@ from zhixing.data.windows import Batch
 from zhixing.errors import ConfigError
 from zhixing.models.t5 import T5, T5Settings
 from zhixing.pretraining.cost import flops_per_token
+from zhixing.pretraining.neural import training_windows
+from zhixing.pretraining.prepare import prepare_ids
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.span_corruption import (
     GapsWithLoss,
@@ -115,6 +117,45 @@ def test_what_is_shown_is_what_the_network_gets():
 def test_too_few_sentinels_are_refused():
     with pytest.raises(ConfigError, match=r"has 1 sentinels.* 3 are needed"):
         SpanWindows(Windows(), SpanSettings(sentinels=2), ByteTokenizer(extra_tokens=["<extra_id_0>"]), 0, 0)
+
+
+class Isolated(Windows):
+    """The same, with documents of 7 and 33 places; what is read of a window says which."""
+
+    def batch(self, start, count):
+        plain = super().batch(start, count)
+        documents = np.repeat((np.arange(40) >= 7)[None], count, 0).astype(np.int32)
+        ids = plain.inputs % 100 + 100 * documents
+        return Batch(ids, ids, plain.weights, documents, np.arange(40) - 7 * documents)
+
+
+def test_isolated_documents_never_meet():
+    source = SpanWindows(Isolated(), SETTINGS, TOKENIZER, 3, TOKENIZER.separator_id)
+    batch, plain = source.batch(0, 200), Isolated().batch(0, 200)
+    shown = []
+    for row in range(200):
+        whole = rebuilt(batch.source[row, : batch.source_lengths[row]], batch.targets[row][batch.weights[row] > 0])
+        size = max(1, int(plain.weights[row].sum()))
+        parts = [plain.inputs[row, :size][plain.documents[row, :size] == number] for number in (0, 1)]
+        shown.append(next(number for number, part in enumerate(parts) if np.array_equal(part, whole)))
+        assert batch.in_span[row].sum() == SETTINGS.counts(len(whole))[0]
+    assert 0.65 < np.mean(shown) < 0.8  # a chance of 33 in 40, but in the short windows, of which most is the first
+    again = source.batch(60, 3)
+    np.testing.assert_array_equal(again.source, batch.source[60:63])
+    assert again.tokens == sum(source.batch(row, 1).tokens for row in (60, 61, 62))
+
+
+@pytest.mark.parametrize("choice", ["auto", "yes"])
+def test_a_run_says_whether_documents_are_kept_apart(choice, tiny_text, tmp_path, caplog):
+    """Most windows of this text hold several documents: what ``auto`` would isolate is not, and that is said."""
+    overrides = [f"text.paths=[{tiny_text}]", "tokenizer={kind: byte}", f"data.isolate_documents={choice}"]
+    overrides += ["model.context_length=256", "objective.sentinels=20"]
+    recipe = load_settings(Recipe, "recipes/tiny-t5.yaml", overrides)
+    ids = prepare_ids(recipe, tmp_path)
+    with caplog.at_level("INFO"):
+        windows = training_windows(recipe, ids, recipe.model)
+    assert windows.isolate_documents == (choice == "yes")
+    assert ("not hidden from each other" in caplog.text) == (choice == "auto")
 
 
 def test_a_recipe_with_too_few_sentinels_is_refused_before_anything_is_read():

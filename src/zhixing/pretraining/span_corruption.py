@@ -2,8 +2,9 @@
 
 15 % of the tokens are dropped, in spans of 3 on average. In the source a sentinel stands for each span; the target is
 every sentinel with the span it stands for, and a last sentinel that closes it. A window is one text, as published:
-documents that share it are not told apart. Spans are a pure function of (seed, position in the global order): a
-resumed run draws the same ones.
+documents that share it are not told apart. With isolated documents it shows one of them, drawn with its share of the
+window as the chance; the others wait for another reading. Spans are a pure function of (seed, position in the global
+order): a resumed run draws the same ones.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ class SpanBatch:
 
     ``source`` (B, S) int64, ``source_lengths`` (B,) real ids, None: all. ``inputs``, ``targets`` (B, U) int64: the
     target one place late, opened by the start id, and as it is; ``weights`` (B, U) float32, 0 at padding; ``in_span``
-    (B, U), True where the target is a token of the text and no sentinel. ``tokens``: of text in the windows.
+    (B, U), True where the target is a token of the text and no sentinel. ``tokens``: of the text shown.
     """
 
     source: Ids
@@ -111,10 +112,15 @@ class SpanWindows:
         source = np.full((count, plain.inputs.shape[1] - dropped + spans), self._separator, np.int64)
         targets = np.full((count, dropped + spans + 1), self._separator, np.int64)
         source_lengths, target_lengths = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        tokens = 0
         for row, length in enumerate(lengths):
             draw = np.random.Generator(np.random.PCG64([self._seed, start + row]))
-            noise = draw_spans(int(length), *self._settings.counts(int(length)), draw)
-            shown, asked = corrupt(plain.inputs[row, :length], noise, self._sentinels)
+            ids = plain.inputs[row, :length]
+            if plain.documents is not None:
+                ids = ids[plain.documents[row, :length] == plain.documents[row, int(draw.integers(length))]]
+            noise = draw_spans(len(ids), *self._settings.counts(len(ids)), draw)
+            shown, asked = corrupt(ids, noise, self._sentinels)
+            tokens += len(ids)
             source_lengths[row], target_lengths[row] = len(shown), len(asked)
             source[row, : len(shown)], targets[row, : len(asked)] = shown, asked
         real = np.arange(targets.shape[1]) < target_lengths[:, None]
@@ -126,7 +132,7 @@ class SpanWindows:
             targets,
             real.astype(np.float32),
             real & ~np.isin(targets, self._sentinels),
-            int(lengths.sum()),
+            tokens,
         )
 
     def shown(self, batch: SpanBatch, row: int) -> tuple[ShownPart, ...]:
