@@ -11,6 +11,7 @@ transformers = pytest.importorskip("transformers")
 
 from safetensors.torch import load_file, save_file  # noqa: E402
 
+from zhixing.errors import ModelFolderError  # noqa: E402
 from zhixing.models.interop.names import to_ours, to_theirs  # noqa: E402
 from zhixing.models.interop.t5 import from_config, prepare, refine, table, to_config  # noqa: E402
 from zhixing.models.t5 import T5, T5Settings  # noqa: E402
@@ -115,6 +116,24 @@ def test_theirs_opens_here(kind, tie, tmp_path):
     theirs = transformers.T5ForConditionalGeneration(config).eval()
     theirs.save_pretrained(tmp_path)
     compare(from_folder(tmp_path), theirs)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        {"attention_scale": 0.5},
+        {"rope_theta": 1e4},
+        {"dense_act_fn": "silu"},
+        {"is_gated_act": True},
+        {"feed_forward_proj": "gated-silu"},
+    ],
+    ids=lambda field: next(iter(field)),
+)
+def test_what_would_change_the_computation_is_refused_by_name(field):
+    config = to_config(OURS["tied-relu"], 0)
+    assert from_config(config | {"dense_act_fn": "relu", "is_gated_act": False}) == from_config(config)
+    with pytest.raises(ModelFolderError, match=rf"config\.json: {next(iter(field))} = "):
+        from_config(config | field)
 
 
 # Their cache has as many layers as the encoder, so a deeper decoder has to do without.
