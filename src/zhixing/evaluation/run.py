@@ -75,8 +75,7 @@ def evaluate(
         models: model folders of any family; their tokenizers may differ.
         data: a prepared folder of token shards (its validation split) or one split's folder; or
         text: files, folders and globs, which each model's own tokenizer encodes.
-        training: token shards of the training text, to refuse held-out documents that stand in it. With a
-            prepared
+        training: token shards of the training text, to refuse held-out documents that stand in it. With a prepared
             folder as ``data`` its own training split is taken.
         part: ``"report"`` leaves out the half of the documents on which a mixture was fitted.
         stride: of the windows of models with a context, as a fraction of it.

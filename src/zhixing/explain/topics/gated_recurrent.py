@@ -73,21 +73,7 @@ def lstm() -> Topic[LstmInputs]:
         inputs=LstmInputs,
         example=_lstm_example,
         picture=_lstm_picture,
-        pitfalls=(
-            tr(
-                "Start the forget gate's bias at 1 or more: at 0, half of the memory is lost at every step.",
-                "遗忘门偏置的初值应取 1 或更大：若为 0，每步便丢掉一半记忆。",
-            ),
-            tr(
-                "Libraries order the gates differently (i, f, g, o here and in PyTorch; i, f, o, g elsewhere): "
-                "exchanging weights in the wrong order raises no error.",
-                "各库的门序不同（此处与 PyTorch 为 i、f、g、o，他处有 i、f、o、g）：门序弄错，交换权重时并不报错。",
-            ),
-            tr(
-                "The 1997 cell had no forget gate, and its memory could only grow; the one in use is that of 2000.",
-                "1997 年的单元没有遗忘门，记忆只增不减；如今通用的是 2000 年的版本。",
-            ),
-        ),
+        pitfalls=_lstm_pitfalls(),
         papers=(
             "Hochreiter & Schmidhuber 1997, Long short-term memory, section 4",
             "Gers, Schmidhuber & Cummins 2000, Learning to forget, section 3.1",
@@ -95,6 +81,24 @@ def lstm() -> Topic[LstmInputs]:
         theory=(theory.lstm_cell, theory.lstm, theory.lstm_cell_gradient),
         practice=PRACTICE,
         related=("gru", "rnn", "back-propagation-through-time"),
+    )
+
+
+def _lstm_pitfalls() -> tuple[str, ...]:
+    return (
+        tr(
+            "Start the forget gate's bias at 1 or more: at 0, half of the memory is lost at every step.",
+            "遗忘门偏置的初值应取 1 或更大：若为 0，每步便丢掉一半记忆。",
+        ),
+        tr(
+            "Libraries order the gates differently (i, f, g, o here and in PyTorch; i, f, o, g elsewhere): "
+            "exchanging weights in the wrong order raises no error.",
+            "各库的门序不同（此处与 PyTorch 为 i、f、g、o，他处有 i、f、o、g）：门序弄错，交换权重时并不报错。",
+        ),
+        tr(
+            "The 1997 cell had no forget gate, and its memory could only grow; the one in use is that of 2000.",
+            "1997 年的单元没有遗忘门，记忆只增不减；如今通用的是 2000 年的版本。",
+        ),
     )
 
 

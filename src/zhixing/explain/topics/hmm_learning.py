@@ -60,24 +60,7 @@ def baum_welch() -> Topic[BaumWelchInputs]:
         inputs=BaumWelchInputs,
         example=_baum_welch_example,
         picture=_baum_welch_picture,
-        pitfalls=(
-            tr(
-                "States that start equal stay equal for ever: begin with random tables, not uniform ones.",
-                "起点相同的状态将永远相同：应以随机而非均匀的概率表开始。",
-            ),
-            tr(
-                "It climbs to the nearest top, not the highest: try several starts and keep the most likely.",
-                "它只爬到附近的峰顶，未必最高：应多试几个起点，取似然最大者。",
-            ),
-            tr(
-                "A probability that is 0 stays 0, so tables without smoothing never learn a word they excluded.",
-                "为 0 的概率永远为 0：未平滑的概率表永远学不会曾被排除的词。",
-            ),
-            tr(
-                "The last position has a state but no move: leave it out of the denominator of a.",
-                "末位有状态而无转移：计算 a 的分母时须排除之。",
-            ),
-        ),
+        pitfalls=_baum_welch_pitfalls(),
         papers=(
             f"{RABINER}, section III.C",
             "Baum, Petrie, Soules & Weiss 1970, A maximization technique occurring in the statistical analysis of "
@@ -86,6 +69,27 @@ def baum_welch() -> Topic[BaumWelchInputs]:
         theory=(theory.baum_welch_step, theory.expected_counts, theory.transition_posteriors, theory.normalise),
         practice=("zhixing.models.hmm:HmmModel.fit", f"{PASSES}expected_counts"),
         related=("hidden-markov-model", "forward-algorithm"),
+    )
+
+
+def _baum_welch_pitfalls() -> tuple[str, ...]:
+    return (
+        tr(
+            "States that start equal stay equal for ever: begin with random tables, not uniform ones.",
+            "起点相同的状态将永远相同：应以随机而非均匀的概率表开始。",
+        ),
+        tr(
+            "It climbs to the nearest top, not the highest: try several starts and keep the most likely.",
+            "它只爬到附近的峰顶，未必最高：应多试几个起点，取似然最大者。",
+        ),
+        tr(
+            "A probability that is 0 stays 0, so tables without smoothing never learn a word they excluded.",
+            "为 0 的概率永远为 0：未平滑的概率表永远学不会曾被排除的词。",
+        ),
+        tr(
+            "The last position has a state but no move: leave it out of the denominator of a.",
+            "末位有状态而无转移：计算 a 的分母时须排除之。",
+        ),
     )
 
 

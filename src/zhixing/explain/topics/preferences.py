@@ -170,20 +170,7 @@ def grpo() -> Topic[GrpoInputs]:
         inputs=GrpoInputs,
         example=_grpo_example,
         picture=_grpo_picture,
-        pitfalls=(
-            tr(
-                "If all answers of a group earn the same, nothing is learned from it: too easy or too hard a question.",
-                "若一组回答所得相同，便学不到东西：题目太易或太难。",
-            ),
-            tr(
-                "Dividing by an answer's own length makes long wrong answers cheap; later work drops that division.",
-                "除以各回答自身的长度会使冗长的错误回答代价偏低；后来有些工作去掉了这一除法。",
-            ),
-            tr(
-                "The clip limits the gain, not the loss: a good answer made unlikely is pulled back with full force.",
-                "截断限制的是收益而非损失：好回答若变得不可能，仍以全力拉回。",
-            ),
-        ),
+        pitfalls=_grpo_pitfalls(),
         papers=(
             "Shao et al. 2024, DeepSeekMath, section 4.1 and equations 3 and 4",
             "Schulman et al. 2017, Proximal policy optimization algorithms, equation 7",
@@ -197,6 +184,23 @@ def grpo() -> Topic[GrpoInputs]:
         ),
         practice=("zhixing.nn.preference_losses:grpo_sum", "zhixing.nn.preference_losses:group_advantages"),
         related=("dpo",),
+    )
+
+
+def _grpo_pitfalls() -> tuple[str, ...]:
+    return (
+        tr(
+            "If all answers of a group earn the same, nothing is learned from it: too easy or too hard a question.",
+            "若一组回答所得相同，便学不到东西：题目太易或太难。",
+        ),
+        tr(
+            "Dividing by an answer's own length makes long wrong answers cheap; later work drops that division.",
+            "除以各回答自身的长度会使冗长的错误回答代价偏低；后来有些工作去掉了这一除法。",
+        ),
+        tr(
+            "The clip limits the gain, not the loss: a good answer made unlikely is pulled back with full force.",
+            "截断限制的是收益而非损失：好回答若变得不可能，仍以全力拉回。",
+        ),
     )
 
 

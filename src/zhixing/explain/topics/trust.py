@@ -71,20 +71,7 @@ def differential_privacy() -> Topic[DifferentialPrivacyInputs]:
         inputs=DifferentialPrivacyInputs,
         example=_differential_privacy_example,
         picture=_differential_privacy_picture,
-        pitfalls=(
-            tr(
-                "Records must be clipped one by one: clipping the sum of a batch bounds nobody's contribution.",
-                "须逐条裁剪：裁剪整批之和并不能限制任何一条的贡献。",
-            ),
-            tr(
-                "The accountant assumes that every record is drawn on its own; shuffled batches are not covered by it.",
-                "会计方法假定各记录独立抽取；打乱后顺序取批不在其保证之内。",
-            ),
-            tr(
-                "A record is what is bounded: to a person who wrote a hundred of them the promise is far weaker.",
-                "受保护的是一条记录：若某人写了一百条，对其本人的保证便弱得多。",
-            ),
-        ),
+        pitfalls=_differential_privacy_pitfalls(),
         papers=(
             "Dwork & Roth 2014, The algorithmic foundations of differential privacy, theorem A.1",
             "Mironov, Talwar & Zhang 2019, Rényi differential privacy of the sampled Gaussian mechanism, section 3.3",
@@ -99,6 +86,23 @@ def differential_privacy() -> Topic[DifferentialPrivacyInputs]:
             theory.clip_record,
         ),
         related=("gradient-clipping",),
+    )
+
+
+def _differential_privacy_pitfalls() -> tuple[str, ...]:
+    return (
+        tr(
+            "Records must be clipped one by one: clipping the sum of a batch bounds nobody's contribution.",
+            "须逐条裁剪：裁剪整批之和并不能限制任何一条的贡献。",
+        ),
+        tr(
+            "The accountant assumes that every record is drawn on its own; shuffled batches are not covered by it.",
+            "会计方法假定各记录独立抽取；打乱后顺序取批不在其保证之内。",
+        ),
+        tr(
+            "A record is what is bounded: to a person who wrote a hundred of them the promise is far weaker.",
+            "受保护的是一条记录：若某人写了一百条，对其本人的保证便弱得多。",
+        ),
     )
 
 

@@ -213,22 +213,7 @@ def convolution() -> Topic[ConvolutionInputs]:
         inputs=ConvolutionInputs,
         example=_convolution_example,
         picture=_convolution_picture,
-        pitfalls=(
-            tr(
-                "Pad on the left only: padding on both sides lets every place see the word it should predict.",
-                "只在左侧补零：两侧都补，每个位置便看见了它该预测的词。",
-            ),
-            tr(
-                "What a library calls convolution does not turn the kernel round: there the last weight is of the "
-                "newest word.",
-                "各库所谓卷积并不翻转卷积核：其最后一个权重对应最近的词。",
-            ),
-            tr(
-                "A stack sees R words and not one more, but a word at the far edge is reached by a single path and "
-                "counts little.",
-                "多层相叠只能看见 R 个词；而最远处的词只有一条路径可达，影响甚微。",
-            ),
-        ),
+        pitfalls=_convolution_pitfalls(),
         papers=(
             "Dauphin, Fan, Auli & Grangier 2017, Language modeling with gated convolutional networks, sections 2 and 3",
             "Kim 2014, Convolutional neural networks for sentence classification",
@@ -242,6 +227,25 @@ def convolution() -> Topic[ConvolutionInputs]:
         ),
         practice=("zhixing.nn.convolution:GatedConvolution", "zhixing.models.convolutional:Convolutional"),
         related=("feed-forward-language-model", "rnn"),
+    )
+
+
+def _convolution_pitfalls() -> tuple[str, ...]:
+    return (
+        tr(
+            "Pad on the left only: padding on both sides lets every place see the word it should predict.",
+            "只在左侧补零：两侧都补，每个位置便看见了它该预测的词。",
+        ),
+        tr(
+            "What a library calls convolution does not turn the kernel round: there the last weight is of the "
+            "newest word.",
+            "各库所谓卷积并不翻转卷积核：其最后一个权重对应最近的词。",
+        ),
+        tr(
+            "A stack sees R words and not one more, but a word at the far edge is reached by a single path and "
+            "counts little.",
+            "多层相叠只能看见 R 个词；而最远处的词只有一条路径可达，影响甚微。",
+        ),
     )
 
 
