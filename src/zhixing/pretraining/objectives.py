@@ -208,10 +208,10 @@ def sequence_to_sequence(
     """A target after its source: of given pairs, or of windows cut in two."""
 
     def tokens(batch: PairBatch) -> float:
+        return batch.tokens
+
     def cut(windows: TokenWindows) -> Questions:
         return PairWindows(windows, settings, model, tokenizer.separator_id, seed)
-
-        return batch.tokens
 
     return Pretraining(
         SequenceToSequence(device),
