@@ -199,24 +199,7 @@ def wordpiece() -> Topic[WordPieceInputs]:
         inputs=WordPieceInputs,
         example=_wordpiece_example,
         picture=_wordpiece_picture,
-        pitfalls=(
-            tr(
-                "A word with one piece that does not fit becomes [UNK] as a whole, not only that part.",
-                "只要有一处匹配不上，整个词便成为 [UNK]，而非仅那一处。",
-            ),
-            tr(
-                "Greedy matching is not the merges in order: the joins are not kept, only the pieces.",
-                "切分是贪心匹配，而非依次合并：保存的只有片段，没有合并次序。",
-            ),
-            tr(
-                "The tokenizers library's trainer of that name joins the most frequent pair, like byte-pair encoding.",
-                "tokenizers 库中同名的训练器其实与字节对编码一样，合并最频繁的一对。",
-            ),
-            tr(
-                "The score is the gain per occurrence: in real text the rarest win. Training uses the whole gain.",
-                "得分是每次出现的增益，在真实文本上胜出的总是最罕见的对；训练须用合计增益。",
-            ),
-        ),
+        pitfalls=_wordpiece_pitfalls(),
         papers=(
             "Schuster & Nakajima 2012, Japanese and Korean voice search, section 3",
             "Song, Salcianu, Song, Dopson & Zhou 2021, Fast WordPiece tokenization, section 3",
@@ -232,6 +215,27 @@ def wordpiece() -> Topic[WordPieceInputs]:
             "zhixing.tokenizers.wordpiece:WordPieceTokenizer",
         ),
         related=("byte-pair-encoding", "unigram-tokenizer", "fasttext"),
+    )
+
+
+def _wordpiece_pitfalls() -> tuple[str, ...]:
+    return (
+        tr(
+            "A word with one piece that does not fit becomes [UNK] as a whole, not only that part.",
+            "只要有一处匹配不上，整个词便成为 [UNK]，而非仅那一处。",
+        ),
+        tr(
+            "Greedy matching is not the merges in order: the joins are not kept, only the pieces.",
+            "切分是贪心匹配，而非依次合并：保存的只有片段，没有合并次序。",
+        ),
+        tr(
+            "The tokenizers library's trainer of that name joins the most frequent pair, like byte-pair encoding.",
+            "tokenizers 库中同名的训练器其实与字节对编码一样，合并最频繁的一对。",
+        ),
+        tr(
+            "The score is the gain per occurrence: in real text the rarest win. Training uses the whole gain.",
+            "得分是每次出现的增益，在真实文本上胜出的总是最罕见的对；训练须用合计增益。",
+        ),
     )
 
 
