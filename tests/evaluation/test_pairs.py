@@ -134,6 +134,9 @@ def test_what_does_not_fit_is_refused(folder, file, tmp_path) -> None:
         evaluate_pairs([folder], [str(file)], source_field="what")
     with pytest.raises(ConfigError, match="model folder"):
         evaluate_pairs([], [str(file)])
+    with pytest.raises(ConfigError, match="evaluate_pairs"):
+        rows = TextSettings(paths=(str(file),), source_field="who", target_field="what")
+        zhixing.evaluate([folder], text=rows)
     decoder = build_decoder(GPT2Settings(vocab_size=TOKENIZER.vocab_size, context_length=8, layers=1, width=8, heads=1))
     with pytest.raises(InputError, match="encoder-decoder"):
         evaluate_pairs([save(decoder, tmp_path / "gpt2")], [str(file)], source_field="who", target_field="what")
@@ -153,5 +156,10 @@ def test_the_command(folder, file) -> None:
     assert row["exact_match"] == 3 / 5 and len(row["answers"]) == 5
     shown = run("--pairs", str(file)).stdout
     assert "60.0%" in shown and "→ it purrs" in shown and "BLEU-4|" in shown
-    assert isinstance(run("--pairs", str(file), "--text", "x").exception, ConfigError)
+    for options in (["--text", "x"], ["--training", "x"], ["--part", "fit"], ["--stride", "0.2"], ["--seed", "1"]):
+        error = run("--pairs", str(file), *options).exception
+        assert isinstance(error, ConfigError) and options[0] in str(error)
+    for options in (["--source-field", "x"], ["--target-field", "x"], ["--num-beams", "2"]):
+        error = run("--text", "x", *options).exception
+        assert isinstance(error, ConfigError) and f"{options[0]}: only with --pairs" in str(error)
     assert np.isfinite(row["nats_per_target_token"])

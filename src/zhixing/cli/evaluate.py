@@ -81,8 +81,22 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure models on held-out text, or encoder-decoders on held-out pairs."""
+    of_text = {"--data": data, "--text": text, "--training": training}
+    of_text |= {"--stride": stride != 0.5, "--part": part != Part.all, "--seed": seed != 0}
+    of_pairs = {"--source-field": source_field, "--target-field": target_field, "--num-beams": num_beams != 1}
+    _refuse(of_text if pairs else of_pairs, bool(pairs))
     if pairs:
-        _answer_pairs(models, pairs, source_field or "", target_field or "", num_beams, results, data or text, as_json)
+        from zhixing.evaluation.pairs import evaluate_pairs
+
+        answered = evaluate_pairs(
+            models,
+            pairs,
+            source_field=source_field or "",
+            target_field=target_field or "",
+            beams=num_beams,
+            results=results,
+        )
+        emit(as_json, answered.as_dict(), answered.render())
         return
     from zhixing.evaluation.run import evaluate as run
 
@@ -99,22 +113,17 @@ def evaluate(
     emit(as_json, report.as_dict(), report.render())
 
 
-def _answer_pairs(
-    models: list[Path],
-    pairs: list[str],
-    source_field: str,
-    target_field: str,
-    beams: int,
-    results: Path | None,
-    other: Any,
-    as_json: bool,
-) -> None:
-    from zhixing.errors import ConfigError
-    from zhixing.evaluation.pairs import evaluate_pairs
+def _refuse(given: dict[str, Any], pairs: bool) -> None:
+    """Refuse options that have no say in what is asked.
 
-    if other:
-        raise ConfigError(tr("give either --pairs, or --data or --text", "--pairs 与 --data、--text 只能给出其一"))
-    report = evaluate_pairs(
-        models, pairs, source_field=source_field, target_field=target_field, beams=beams, results=results
-    )
-    emit(as_json, report.as_dict(), report.render())
+    Raises:
+        ConfigError: one was given.
+    """
+    from zhixing.errors import ConfigError
+
+    if named := ", ".join(name for name, value in given.items() if value):
+        raise ConfigError(
+            tr(f"{named}: not for --pairs; leave it out", f"{named} 不用于 --pairs；请去掉")
+            if pairs
+            else tr(f"{named}: only with --pairs", f"{named} 只能与 --pairs 一起使用")
+        )

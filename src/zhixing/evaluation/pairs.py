@@ -140,9 +140,10 @@ def evaluate_pairs(
     )
     fields |= {k: v for k, v in (("source_field", source_field), ("target_field", target_field)) if v}
     found = read_pairs(pairs, [one.tokenizer for one in loaded], fields)
-    rows = []
-    for one, path in zip(loaded, models, strict=True):
-        rows.append(answer_pairs(Path(path).resolve().name, one, found, beams=beams, tokenisation=tokenisation))
+    rows, short = [], [Path(path).resolve().name for path in models]
+    for one, path, name in zip(loaded, models, short, strict=True):
+        name = name if short.count(name) == 1 else str(path)
+        rows.append(answer_pairs(name, one, found, beams=beams, tokenisation=tokenisation))
         if results is not None:
             append_line(results, {**rows[-1].as_dict(), "held_out": ", ".join(pairs)})
     rows.sort(key=lambda row: (-row.bleu, -row.chrf))

@@ -96,6 +96,13 @@ def evaluate(
                 "请用 --data 或 --text 之一给出留出文本",
             )
         )
+    if texts.pair_fields:
+        raise ConfigError(
+            tr(
+                "text.source_field names pairs, not running text; measure with zhixing.evaluation.pairs.evaluate_pairs",
+                "text.source_field 指的是成对数据，不是连续文本；请用 zhixing.evaluation.pairs.evaluate_pairs 评估",
+            )
+        )
     if not models:
         raise ConfigError(tr("name at least one model folder", "请至少给出一个模型文件夹"))
     from zhixing.models.load import load
