@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from rich.cells import cell_len
 from rich.console import Console
+from tests.pretraining.number_words import write_pairs
 
 from zhixing.config import load_settings
 from zhixing.errors import ConfigError, DataError, InputError
@@ -147,3 +148,4 @@ def test_every_objective_can_be_shown(name, text, tmp_path):
     out = io.StringIO()
     Console(file=out, width=80).print(draw(shown, attention=True))
     assert max(cell_len(line) for line in out.getvalue().splitlines()) <= 80
+    text = write_pairs(tmp_path / "pairs.jsonl", 60) if name == "tiny-translation" else text
