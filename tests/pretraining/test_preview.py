@@ -135,6 +135,7 @@ COUNTED = ("tiny-ngram", "tiny-hmm", "tiny-mixture", "tiny-word-vectors", "tiny-
 
 @pytest.mark.parametrize("name", [name for name in RECIPES if name not in COUNTED])
 def test_every_objective_can_be_shown(name, text, tmp_path):
+    text = write_pairs(tmp_path / "pairs.jsonl", 60) if name == "tiny-translation" else text
     recipe = recipe_of(name, text)
     shown = preview(recipe, prepare_ids(recipe, tmp_path / "ids"), rows=2)
     for part in (part for row in shown.rows for part in row):
@@ -148,4 +149,3 @@ def test_every_objective_can_be_shown(name, text, tmp_path):
     out = io.StringIO()
     Console(file=out, width=80).print(draw(shown, attention=True))
     assert max(cell_len(line) for line in out.getvalue().splitlines()) <= 80
-    text = write_pairs(tmp_path / "pairs.jsonl", 60) if name == "tiny-translation" else text
