@@ -19,8 +19,9 @@ from zhixing.training import loop
 
 RECIPE = "recipes/tiny-t5.yaml"
 SETTINGS = [
-    "training.steps=120", "model.layers=1", "training.batch_windows=8", "training.threads=1", "training.compile=no",
-    "training.validate_every=60", "text.validation_fraction=0.1",
+    "training.steps=50", "training.optimizer.learning_rate=0.01", "model.layers=1", "training.batch_windows=8",
+    "training.threads=1", "training.compile=no", "training.validate_every=25", "training.validation_windows=16",
+    "text.validation_fraction=0.1",
 ]  # fmt: skip
 SOUNDS = {"owl": "hoots", "cow": "moos", "cat": "purrs", "dog": "barks"}
 
@@ -46,7 +47,7 @@ def test_it_learns_to_fill_gaps_and_says_how_well(run):
     held_out = [record["validation_span_accuracy"] for record in records if "validation_loss" in record]
     assert training[0] < 0.1 < 0.3 < training[-1] and held_out[-1] > 0.3
     last = [record for record in records if "loss" in record][-1]
-    assert last["tokens"] == pytest.approx(120 * 8 * 32, rel=0.02)  # of text, whatever source and target hold
+    assert last["tokens"] == pytest.approx(50 * 8 * 32, rel=0.02)  # of text, whatever source and target hold
 
 
 def test_as_a_language_model_it_knows_more_than_nothing_and_writes_text(run):
@@ -86,6 +87,17 @@ def test_resume_draws_the_same_spans(text, tmp_path, monkeypatch):
     zhixing.resume(tmp_path / "cut")
     first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
     assert first.read_bytes() == second.read_bytes()
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["with its ids", "with ids of its own"])
+def test_it_goes_on_to_write_targets_with_the_sentinels_it_has(run, text, tmp_path, shared):
+    """Four, where a new tokenizer would have a hundred: what it learns now asks for none."""
+    overrides = [f"text.paths=[{text}]", *SETTINGS, "training.steps=2", "training.validate_every=0"]
+    overrides += ["objective={kind: sequence_to_sequence}"]
+    given = {"overrides": overrides, "init_from": run, "announce": False}
+    zhixing.train(RECIPE, tmp_path / "next", ids_folder=run if shared else None, **given)
+    before, after = (zhixing.load(path).tokenizer for path in (run, tmp_path / "next"))
+    assert before.fingerprint == after.fingerprint and "<extra_id_3>" in after.special_tokens
 
 
 def test_other_objectives_do_not_fit():
