@@ -26,9 +26,23 @@ def test_a_size_without_room_for_the_bytes_is_refused() -> None:
         train_tokenizer(TokenizerSettings(vocab_size=SMALLEST - 1), ["text"])
 
 
-def test_no_text_is_refused() -> None:
+def test_wordpiece_needs_its_bytes_twice() -> None:
+    with pytest.raises(ConfigError, match=r"vocab_size = 516: at least 517 are needed \(512 bytes and 5 special"):
+        train_tokenizer(TokenizerSettings(kind="wordpiece", vocab_size=516), ["text"])
+    assert train_tokenizer(TokenizerSettings(kind="wordpiece", vocab_size=517), ["text"]).vocab_size == 517
+
+
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "wordpiece", "character"])
+def test_no_text_is_refused(kind: str) -> None:
     with pytest.raises(DataError, match="no text"):
-        train_tokenizer(TokenizerSettings(), [])
+        train_tokenizer(TokenizerSettings(kind=kind), [])
+
+
+@pytest.mark.parametrize("kind", ["unigram", "wordpiece"])
+@pytest.mark.parametrize("texts", [["x"], ["\x00"], [" "], ["#"], ["知"], ["\n\n\n"], ["a" * 10_000]])
+def test_the_smallest_texts_will_do(kind: str, texts: list[str]) -> None:
+    tokenizer = train_tokenizer(TokenizerSettings(kind=kind, vocab_size=600), texts)
+    assert [tokenizer.decode(tokenizer.encode(text)) for text in texts] == texts
 
 
 def test_too_little_text_gives_a_smaller_vocabulary_and_says_so(caplog: pytest.LogCaptureFixture) -> None:
@@ -77,7 +91,7 @@ def test_the_other_kinds(texts: list[str]) -> None:
     assert (tokenizer.kind, tokenizer.vocab_size) == ("character", 300)
 
 
-@pytest.mark.parametrize("kind", ["bpe", "byte", "character"])
+@pytest.mark.parametrize("kind", ["bpe", "unigram", "wordpiece", "byte", "character"])
 def test_extra_special_tokens_come_last_and_are_kept(kind: str, texts: list[str], tmp_path: Path) -> None:
     settings = TokenizerSettings(kind=kind, vocab_size=600)
     plain, masked = train_tokenizer(settings, texts), train_tokenizer(settings, texts, (MASK,))

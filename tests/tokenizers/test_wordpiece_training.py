@@ -37,7 +37,7 @@ def test_counts_stay_those_of_the_text_join_after_join() -> None:
     words = {"".join(draw.choices("aab", k=draw.randint(1, 12))): draw.randint(1, 5) for _ in range(20)}
     text = LinkedWords(Words.of(words), 64)
     symbols = {theory.wordpiece_symbols(word): count for word, count in words.items()}
-    while (pair := text.best_pair(1, "gain")) is not None:
+    while (pair := text.best_pair("gain")) is not None:
         counts = {tuple(named([text.pieces[a], text.pieces[b]])): n for (a, b), n in text.pair_counts().items()}
         assert counts == dict(theory.pair_counts(symbols))
         assert max(text.pair_scores("gain").values()) == pytest.approx(max(theory.wordpiece_gains(symbols).values()))

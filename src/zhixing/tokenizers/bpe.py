@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from zhixing.tokenizers.backend import open_backend
-from zhixing.tokenizers.layout import GPT2_PATTERN
+from zhixing.tokenizers.layout import byte_level_pattern
 from zhixing.tokenizers.pieces import Json, PieceTokenizer, checked_text
 from zhixing.tokenizers.protocol import SEPARATOR
 
@@ -60,7 +60,7 @@ class BpeTokenizer(PieceTokenizer):
     @property
     def pattern(self) -> str | None:
         """The regular expression that cuts text before merging, or None if it is more than one expression."""
-        return _pattern(self._document.get("pre_tokenizer"))
+        return byte_level_pattern(self._document.get("pre_tokenizer"))
 
     def encode(self, text: str) -> list[int]:
         """Return the ids of ``text``, no special ids added."""
@@ -109,21 +109,6 @@ class BpeTokenizer(PieceTokenizer):
     def __getstate__(self) -> dict[str, Any]:
         """Leave the engines behind when another process is handed a copy; it makes its own."""
         return {name: value for name, value in self.__dict__.items() if name not in ("_fast", "_exact")}
-
-
-def _pattern(pre_tokenizer: Any) -> str | None:
-    """Return the one pattern of a byte-level pre-tokenizer: GPT-2's own, or that of a ``Split`` before it."""
-    parts = [pre_tokenizer] if (pre_tokenizer or {}).get("type") != "Sequence" else pre_tokenizer["pretokenizers"]
-    *before, last = parts
-    if (last or {}).get("type") != "ByteLevel" or last.get("add_prefix_space", True):
-        return None
-    if last.get("use_regex", True):
-        return GPT2_PATTERN if not before else None
-    if len(before) != 1 or before[0].get("type") != "Split":
-        return None
-    isolates = before[0].get("behavior") == "Isolated" and not before[0].get("invert")
-    regex = before[0].get("pattern", {}).get("Regex")
-    return regex if isolates and isinstance(regex, str) else None
 
 
 def _ranks_suffice(model: Json, special_tokens: Mapping[str, int]) -> bool:

@@ -53,6 +53,21 @@ def pre_tokenizer(pattern: str) -> Json:
     return sequence(split(PATTERNS[pattern]), byte_level(use_regex=False))
 
 
+def byte_level_pattern(pre_tokenizer: Any) -> str | None:
+    """Return the one pattern of a byte-level pre-tokenizer: GPT-2's own, or that of a ``Split`` before it."""
+    parts = [pre_tokenizer] if (pre_tokenizer or {}).get("type") != "Sequence" else pre_tokenizer["pretokenizers"]
+    *before, last = parts
+    if (last or {}).get("type") != "ByteLevel" or last.get("add_prefix_space", True):
+        return None
+    if last.get("use_regex", True):
+        return GPT2_PATTERN if not before else None
+    if len(before) != 1 or before[0].get("type") != "Split":
+        return None
+    isolates = before[0].get("behavior") == "Isolated" and not before[0].get("invert")
+    regex = before[0].get("pattern", {}).get("Regex")
+    return regex if isolates and isinstance(regex, str) else None
+
+
 def split(pattern: str) -> Json:
     """Return a pre-tokenizer that keeps every match of ``pattern`` as a piece of its own."""
     return {"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated", "invert": False}

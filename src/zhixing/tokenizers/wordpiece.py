@@ -9,8 +9,10 @@ could not be told from a piece that continues.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import cached_property
 
+from zhixing.tokenizers.layout import CONTINUES, wordpiece_document
 from zhixing.tokenizers.library import LibraryTokenizer
 from zhixing.tokenizers.pieces import Json
 from zhixing.tokenizers.wordpiece_training import BYTES
@@ -24,6 +26,35 @@ class WordPieceTokenizer(LibraryTokenizer):
         """``"wordpiece"``."""
         return "wordpiece"
 
+    def _word_ids(self, word: str) -> list[int]:
+        """Return the ids of one word; the library tries pieces as long as the word, here none longer than there is."""
+        data, begin, ids = word.encode("utf-8"), 0, []
+        table, longest = self._tables[0]
+        while begin < len(data):
+            end = min(begin + longest[data[begin]], len(data))
+            while data[begin:end] not in table:
+                end -= 1
+            ids.append(table[data[begin:end]])
+            begin = end
+            table, longest = self._tables[1]
+        return ids
+
+    @cached_property
+    def _tables(self) -> tuple[tuple[dict[bytes, int], list[int]], ...]:
+        """The pieces that begin a word, then those that continue one; by first byte the longest of them."""
+        tables: tuple[dict[bytes, int], dict[bytes, int]] = ({}, {})
+        for token, index in self._document["model"]["vocab"].items():
+            if self._pieces[index]:  # a special token is no piece of text
+                tables[token.startswith(CONTINUES)][self._pieces[index]] = index
+        return tuple((table, _longest(table)) for table in tables)
+
+
+def _longest(pieces: Iterable[bytes]) -> list[int]:
+    longest = [1] * BYTES
+    for piece in pieces:
+        longest[piece[0]] = max(longest[piece[0]], len(piece))
+    return longest
+
 
 def from_pieces(
     learned: Sequence[tuple[bool, bytes]], pre_tokenizer: Json, extra_tokens: Sequence[str] = ()
@@ -32,7 +63,6 @@ def from_pieces(
 
     Each of ``learned`` is whether it continues a word, and its bytes.
     """
-    from zhixing.tokenizers.layout import wordpiece_document
     from zhixing.tokenizers.specials import special_table
 
     alphabet = [(continues, bytes([byte])) for continues in (False, True) for byte in range(BYTES)]

@@ -30,6 +30,8 @@ ALPHABET = 2 * BYTES
 """Symbols before anything is joined: the bytes that begin a word, then the bytes that continue one."""
 
 _GONE = -1
+_SHIFT, _LOW = 32, (1 << 32) - 1
+"""A pair in one number: the left symbol above, the right below."""
 _SMALL = 20_000
 """Pairs of a table that is not worth making smaller."""
 
@@ -51,10 +53,10 @@ def learn_wordpieces(
         min_frequency: occurrences that a pair needs to be joined.
         score: which of the two.
     """
-    text = LinkedWords(words, longest)
+    text = LinkedWords(words, longest, min_frequency)
     with progress(tr("learning WordPiece", "学习 WordPiece"), total=number, unit=tr("pieces", "个片段")) as bar:
         while len(text.pieces) < ALPHABET + number:
-            pair = text.best_pair(min_frequency, score)
+            pair = text.best_pair(score)
             if pair is None:
                 break
             before = len(text.pieces)
@@ -66,11 +68,11 @@ def learn_wordpieces(
 class LinkedWords:
     """All words as linked symbols, the pairs of neighbours in them, and the pieces that symbols stand for."""
 
-    def __init__(self, words: Words, longest: int) -> None:
+    def __init__(self, words: Words, longest: int, min_frequency: int = 1) -> None:
         """Cut every word into bytes."""
         self.pieces = [(continues, bytes([byte])) for continues in (False, True) for byte in range(BYTES)]
         self._number = {piece: number for number, piece in enumerate(self.pieces)}
-        self._longest = longest
+        self._longest, self._least = longest, max(min_frequency, 1)
         encoded = [word.encode("utf-8") for word in words.texts]
         lengths = np.array([len(word) for word in encoded], dtype=np.int64)
         first = np.cumsum(lengths) - lengths
@@ -95,12 +97,14 @@ class LinkedWords:
         return {(left, right): count for left, right, count in rows if count}
 
     def scores(self, score: Score) -> NDArray[np.float64]:
-        """Return the score of every pair of the table; minus infinity for one that would be too long."""
+        """Return the score of every pair of the table; minus infinity for one that is too rare or would be too long."""
         pairs = self._pairs
         if score == "ratio":
             ratio = pairs.count / (self._occurs[pairs.left] * self._occurs[pairs.right]).clip(1)
             return np.where(np.isfinite(pairs.gain), ratio, -np.inf)
-        return pairs.gain + pairs.count * np.log(self._total)
+        found: NDArray[np.float64] = pairs.count * np.log(self._total)
+        found += pairs.gain
+        return found
 
     def pair_scores(self, score: Score) -> dict[tuple[int, int], float]:
         """Return the score of each pair of symbols that stands in the text."""
@@ -108,13 +112,10 @@ class LinkedWords:
         rows = zip(pairs.left.tolist(), pairs.right.tolist(), pairs.count.tolist(), scores, strict=True)
         return {(left, right): value for left, right, count, value in rows if count}
 
-    def best_pair(self, min_frequency: int, score: Score) -> int | None:
+    def best_pair(self, score: Score) -> int | None:
         """Return the number of the pair to join, or None if no pair is left."""
-        pairs = self._pairs
-        if not len(pairs.count):
-            return None
-        scores = np.where(pairs.count >= max(min_frequency, 1), self.scores(score), -np.inf)
-        best = scores.max()
+        pairs, scores = self._pairs, self.scores(score)
+        best = scores.max(initial=-np.inf)
         if best == -np.inf:
             return None
         tied = np.flatnonzero(scores == best)
@@ -169,14 +170,16 @@ class LinkedWords:
     def _count(self, places: _Integers, sign: int) -> None:
         """Add (1) or take away (-1) the pairs that begin at ``places``."""
         places = np.unique(places)
-        left, right = self._symbol[places], self._symbol[self._next[places]]
-        self._pairs.count_pairs(left, right, places, self._weight[places], sign)
+        pair = self._symbol[places] << _SHIFT | self._symbol[self._next[places]]
+        self._pairs.count_pairs(pair, places, self._weight[places], sign)
 
     def _refresh(self, some: _Integers) -> None:
         """Take anew what the scores of some pairs need: n (log n - log n(a) n(b)), N left out because it changes."""
         pairs = self._pairs
         count = pairs.count[some]
-        fits = (count > 0) & (self._length[pairs.left[some]] + self._length[pairs.right[some]] <= self._longest)
+        fits = (count >= self._least) & (
+            self._length[pairs.left[some]] + self._length[pairs.right[some]] <= self._longest
+        )
         apart = np.log(self._occurs[pairs.left[some]].clip(1)) + np.log(self._occurs[pairs.right[some]].clip(1))
         pairs.gain[some] = np.where(fits, count * (np.log(count.clip(1)) - apart), -np.inf)
 
@@ -186,30 +189,32 @@ class PairTable:
 
     def __init__(self) -> None:
         """Make an empty table."""
-        self._number: dict[tuple[int, int], int] = {}
+        self._number: dict[int, int] = {}
         self.places: list[list[_Integers]] = []
         """Where each pair began when it was counted."""
-        self._columns = np.zeros((3, _SMALL), dtype=np.int64)
+        self._left = np.zeros(_SMALL, dtype=np.int32)
+        self._right = np.zeros(_SMALL, dtype=np.int32)
+        self._count = np.zeros(_SMALL, dtype=np.int64)
         self._gain = np.zeros(_SMALL)
 
     @property
     def left(self) -> _Integers:
         """The left symbol of each pair: shape ``(pairs,)``."""
-        return self._columns[0, : len(self.places)]
+        return self._left[: len(self.places)]
 
     @property
     def right(self) -> _Integers:
         """The right symbol of each pair."""
-        return self._columns[1, : len(self.places)]
+        return self._right[: len(self.places)]
 
     @property
     def count(self) -> _Integers:
         """How often each pair occurs."""
-        return self._columns[2, : len(self.places)]
+        return self._count[: len(self.places)]
 
     @property
     def gain(self) -> NDArray[np.float64]:
-        """What belongs to the pair alone in its gain."""
+        """What belongs to the pair alone in its gain; minus infinity where it must not be joined."""
         return self._gain[: len(self.places)]
 
     def everything(self) -> _Integers:
@@ -221,33 +226,39 @@ class PairTable:
         left, right = self.left, self.right
         found = np.zeros(len(left), dtype=bool)
         for symbol in symbols:
-            found |= (left == symbol) | (right == symbol)
+            found |= left == symbol
+            found |= right == symbol
         return np.flatnonzero(found)
 
-    def count_pairs(self, left: _Integers, right: _Integers, places: _Integers, weight: _Integers, sign: int) -> None:
-        """Change the counts of pairs by ``sign * weight`` (places,), and remember places that are added."""
-        order = np.lexsort((right, left))
-        left, right, places, weight = left[order], right[order], places[order], weight[order]
-        change = (np.diff(left, prepend=-2) != 0) | (np.diff(right, prepend=-2) != 0)
-        begins = np.flatnonzero(change)
-        if not len(begins):
-            return
-        amounts = sign * np.add.reduceat(weight, begins)
-        numbers = [self._of(pair) for pair in zip(left[begins].tolist(), right[begins].tolist(), strict=True)]
-        self._columns[2, numbers] += amounts
-        if sign > 0:
-            for number, some in zip(numbers, np.split(places, begins[1:]), strict=True):
-                self.places[number].append(some)
+    def count_pairs(self, pair: _Integers, places: _Integers, weight: _Integers, sign: int) -> None:
+        """Change the counts of pairs (left, then right, in one number) by ``sign * weight``; all shapes (places,).
 
-    def _of(self, pair: tuple[int, int]) -> int:
+        Places that are added are remembered.
+        """
+        if not len(pair):
+            return
+        order = np.argsort(pair, kind="stable")
+        pair, places, weight = pair[order], places[order], weight[order]
+        begins = np.concatenate([[0], np.flatnonzero(pair[1:] != pair[:-1]) + 1])
+        numbers = [self._of(one) for one in pair[begins].tolist()]
+        self._count[numbers] += sign * np.add.reduceat(weight, begins)
+        if sign > 0:
+            ends = [*begins[1:].tolist(), len(pair)]
+            for number, begin, end in zip(numbers, begins.tolist(), ends, strict=True):
+                self.places[number].append(places[begin:end])
+
+    def _of(self, pair: int) -> int:
         number = self._number.setdefault(pair, len(self.places))
         if number == len(self.places):
             if number == len(self._gain):
-                self._columns = np.concatenate([self._columns, np.zeros((3, number + _SMALL), dtype=np.int64)], axis=1)
-                self._gain = np.concatenate([self._gain, np.zeros(number + _SMALL)])
+                self._take(np.concatenate([np.arange(number), np.zeros(number + _SMALL, dtype=np.int64)]))
             self.places.append([])
-            self._columns[:, number] = (*pair, 0)
+            self._left[number], self._right[number], self._count[number] = pair >> _SHIFT, pair & _LOW, 0
         return number
+
+    def _take(self, rows: _Integers) -> None:
+        self._left, self._right = self._left[rows], self._right[rows]
+        self._count, self._gain = self._count[rows], self._gain[rows]
 
     def drop_dead(self) -> None:
         """Make the table smaller where most of its pairs no longer occur."""
@@ -256,9 +267,9 @@ class PairTable:
         live = np.flatnonzero(self.count)
         if 2 * len(live) > len(self.places):
             return
-        self._columns, self._gain = self._columns[:, live], self._gain[live]
+        self._take(live)
         self.places = [self.places[number] for number in live.tolist()]
-        pairs = zip(self._columns[0].tolist(), self._columns[1].tolist(), strict=True)
+        pairs = (self._left.astype(np.int64) << _SHIFT | self._right).tolist()
         self._number = {pair: number for number, pair in enumerate(pairs)}
 
 
