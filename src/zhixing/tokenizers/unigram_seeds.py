@@ -103,6 +103,9 @@ def _frequent_runs(text: _Text, counts: Integers, longest: int, min_frequency: i
 
 def _choose(text: _Text, levels: Sequence[_Runs], number: int) -> tuple[list[Integers], Floats, list[bytes]]:
     """Return the piece of each run of each level (-1: none), the counts of those chosen, and all pieces."""
+    pieces = [bytes([byte]) for byte in range(BYTES)]
+    if not levels:  # nothing occurs often enough
+        return [], np.zeros(0), pieces
     count = np.concatenate([level.occurs for level in levels])
     first = np.concatenate([level.first for level in levels])
     length = np.repeat([level.length for level in levels], [len(level.occurs) for level in levels])
@@ -112,7 +115,6 @@ def _choose(text: _Text, levels: Sequence[_Runs], number: int) -> tuple[list[Int
     number_of_run = np.full(len(count), -1, dtype=np.int32)
     number_of_run[chosen] = BYTES + np.arange(len(chosen))
     whole = text.data.tobytes()
-    pieces = [bytes([byte]) for byte in range(BYTES)]
     pieces += [whole[b:e] for b, e in zip(begin[chosen].tolist(), end[chosen].tolist(), strict=True)]
     splits = np.cumsum([len(level.occurs) for level in levels])[:-1]
     return np.split(number_of_run, splits), count[chosen], pieces
