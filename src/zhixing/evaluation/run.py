@@ -89,22 +89,7 @@ def evaluate(
         ModelFolderError: a folder is not a whole model.
     """
     texts = text if isinstance(text, TextSettings) else TextSettings(paths=tuple(text))
-    if (data is None) == (not texts.paths):
-        raise ConfigError(
-            tr(
-                "give the held-out text either as --data or as --text",
-                "请用 --data 或 --text 之一给出留出文本",
-            )
-        )
-    if texts.pair_fields:
-        raise ConfigError(
-            tr(
-                "text.source_field names pairs, not running text; measure with zhixing.evaluation.pairs.evaluate_pairs",
-                "text.source_field 指的是成对数据，不是连续文本；请用 zhixing.evaluation.pairs.evaluate_pairs 评估",
-            )
-        )
-    if not models:
-        raise ConfigError(tr("name at least one model folder", "请至少给出一个模型文件夹"))
+    _check_given(models, data, texts)
     from zhixing.models.load import load
 
     loaded = {name: load(path) for name, path in _names(models).items()}
@@ -124,6 +109,26 @@ def evaluate(
         results=results,
         facts={"part": part},
     )
+
+
+def _check_given(models: Sequence[str | Path], data: str | Path | None, texts: TextSettings) -> None:
+    """Refuse what cannot be evaluated."""
+    if (data is None) == (not texts.paths):
+        raise ConfigError(
+            tr(
+                "give the held-out text either as --data or as --text",
+                "请用 --data 或 --text 之一给出留出文本",
+            )
+        )
+    if texts.pair_fields:
+        raise ConfigError(
+            tr(
+                "text.source_field names pairs, not running text; measure with zhixing.evaluation.pairs.evaluate_pairs",
+                "text.source_field 指的是成对数据，不是连续文本；请用 zhixing.evaluation.pairs.evaluate_pairs 评估",
+            )
+        )
+    if not models:
+        raise ConfigError(tr("name at least one model folder", "请至少给出一个模型文件夹"))
 
 
 def evaluate_loaded(
