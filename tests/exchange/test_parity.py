@@ -8,7 +8,16 @@ import math
 import numpy as np
 import pytest
 
-from zhixing.exchange.parity import Bounds, Measure, Parity, agreement, compare_readers, padded, perplexity_change
+from zhixing.exchange.parity import (
+    Bounds,
+    Measure,
+    Parity,
+    agreement,
+    choices,
+    compare_readers,
+    padded,
+    perplexity_change,
+)
 
 V = 11
 WEIGHTS = np.random.default_rng(0).normal(size=(V, V)).astype(np.float32)
@@ -82,3 +91,9 @@ def test_verdict_and_words() -> None:
 def test_padding() -> None:
     ids, lengths = padded(ROWS)
     assert ids.shape == (3, 7) and lengths.tolist() == [1, 3, 7] and ids[0, 1:].sum() == 0
+
+
+def test_a_choice_that_is_as_good_as_theirs_is_theirs() -> None:
+    scores = np.array([[0.0, 1.0, 1.0 - 1e-7], [0.0, 1.0, 0.9], [-9.0, -9.0, -9.5]], np.float32)
+    ours = np.array([2, 2, 1])
+    assert choices(scores, ours, Bounds()).tolist() == [2, 1, 1]

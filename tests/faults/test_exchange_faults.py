@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +133,20 @@ def test_words_that_no_text_can_give_are_named(tmp_path: Path, caplog: pytest.Lo
     source = arpa(tmp_path, text)
     import_model(source, tmp_path / "out", options=OPTIONS)
     assert "1 words hold white space, such as 'w\\u3000z'" in caplog.text
+
+
+def test_words_of_one_probability_are_no_disagreement(tmp_path: Path) -> None:
+    """Which of two equal ones is written depends on the last bit, on either side."""
+    pytest.importorskip("kenlm")
+    tied = ARPA.replace("-0.3010300\t</s>", "-0.4771213\t</s>").replace("-0.6020600", "-0.4771213")
+    assert import_model(arpa(tmp_path, tied), tmp_path / "out", options=OPTIONS).ok
+
+
+def test_a_text_shorter_than_the_prompts(tmp_path: Path) -> None:
+    """ARPA knows nothing behind the end of a text, so that no prompt may reach there."""
+    pytest.importorskip("kenlm")
+    short = Options(Sample(("a", "b a", "b"), greedy_tokens=4))
+    assert import_model(arpa(tmp_path, ARPA), tmp_path / "out", options=short).ok
 
 
 # --- vectors ------------------------------------------------------------------------------------------------
@@ -374,8 +390,41 @@ def test_what_the_system_refuses_is_bad_input(table: Path, tmp_path: Path) -> No
         lambda: export_model(endless, "word2vec"),
     )
     for call in calls:
-        with pytest.raises(InputError, match=r"cannot (read|write) .*File name too long"):
+        with pytest.raises(InputError, match=r"cannot (open|write) .*File name too long"):
             call()
+
+
+@pytest.mark.parametrize("form", ["transformers", "gguf", "onnx", "word2vec", "word2vec-binary", "fasttext"])
+@pytest.mark.skipif(sys.platform == "win32", reason="limits on file size are POSIX")
+def test_a_full_disk_is_said_of_the_place_that_was_asked_for(
+    table: Path, make: Callable[..., Path], tmp_path: Path, form: str
+) -> None:
+    """A limit on file size makes the system refuse a write as a full disk does."""
+    import resource
+
+    for name in {"gguf": ("gguf",), "onnx": ("onnx", "onnxscript")}.get(form, ()):
+        pytest.importorskip(name)
+    neural = form in ("transformers", "gguf", "onnx")
+    source = make(GPT2Settings(**SHAPE | {"width": 64})) if neural else table
+    before = set(tmp_path.iterdir())
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000 if neural else 20, hard))
+    try:
+        with pytest.raises(ModelFolderError, match=rf"^cannot write {tmp_path / 'out'}: (File too|No sp).*; free some"):
+            export_model(source, form, tmp_path / "out", OPTIONS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert set(tmp_path.iterdir()) == before
+
+
+def test_a_python_without_its_sources_still_has_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(_: object) -> str:
+        raise OSError("could not get source code")
+
+    monkeypatch.setattr("inspect.getsource", missing)
+    assert all(text.strip() for text in default_texts()) and "heap" in "".join(default_texts()).lower()
 
 
 def test_names_that_are_not_utf8(table: Path, tmp_path: Path) -> None:
@@ -443,7 +492,7 @@ def test_options_that_would_say_nothing_are_refused(table: Path, make: Callable[
 def test_a_text_that_cannot_be_read_says_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "gb.txt").write_bytes("ab知行".encode("gb18030"))
     (tmp_path / "mark.txt").write_text("\ufeffknowing", encoding="utf-8")
-    with pytest.raises(DataError, match=r"gb\.txt is not UTF-8 \(byte 2\); convert it first"):
+    with pytest.raises(DataError, match=r"gb\.txt is not UTF-8 \(byte \d\); convert it first"):
         read_texts([tmp_path / "gb.txt"])
     for path in (tmp_path, tmp_path / "none"):
         with pytest.raises(DataError, match=rf"cannot read {path}: [A-Z][a-z ]+$"):

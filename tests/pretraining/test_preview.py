@@ -33,6 +33,22 @@ def recipe_of(name, text, *overrides):
     return load_settings(Recipe, f"recipes/{name}.yaml", settings)
 
 
+@pytest.mark.parametrize("name", ["tiny-gpt", "tiny-bert", "tiny-contrastive"])
+def test_rows_whose_table_would_fill_the_memory_are_refused(name, text, tmp_path):
+    recipe = recipe_of(name, text)
+    ids = prepare_ids(recipe, tmp_path)
+    longer = recipe.replace(model=recipe.model.replace(context_length=1_000_000))
+    with pytest.raises(ConfigError, match=r"model\.context_length = 1,000,000: rows of at most 16,384"):
+        preview(longer, ids)
+
+
+@pytest.mark.parametrize("words", ["0:" + "9" * 5000, "9" * 5000 + ":1", "5:5", "9:3", "x", ":", "-1:2"])
+def test_places_that_are_none(words):
+    with pytest.raises(ConfigError, match="write FROM:TO") as refused:
+        places_from(words)
+    assert len(str(refused.value)) < 200
+
+
 @pytest.fixture(scope="module", params=["tiny-gpt", "tiny-bert"])
 def made(request, text, tmp_path_factory):
     recipe = recipe_of(request.param, text)

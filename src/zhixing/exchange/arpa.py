@@ -19,7 +19,7 @@ import numpy as np
 
 from zhixing.errors import InputError
 from zhixing.exchange.formats import Made, Options, file_of
-from zhixing.exchange.parity import Bounds, Measure, Parity, agreement, perplexity_change
+from zhixing.exchange.parity import Bounds, Measure, Parity, agreement, choices, perplexity_change
 from zhixing.exchange.questions import Sample, cut, write_greedily
 from zhixing.language import tr
 from zhixing.models.interop.arpa import to_arpa
@@ -112,13 +112,13 @@ class Kenlm:
             before, after = after, before
         return np.array(scores) * np.log(10)
 
-    def best(self, ids: Ids) -> int:
-        """Return the most likely id after ids that begin with the separator."""
+    def next_scores(self, ids: Ids) -> np.ndarray[Any, np.dtype[np.float64]]:
+        """Return the log-probabilities (V,) of what follows ids that begin with the separator."""
         before, after = self._start(), self.library.State()
         for index in ids[1:].tolist():
             self.model.BaseScore(before, self.names[index], after)
             before, after = after, before
-        return int(np.argmax([self.model.BaseScore(before, name, after) for name in self.names]))
+        return np.array([self.model.BaseScore(before, name, after) for name in self.names]) * np.log(10)
 
     def _start(self) -> Any:
         state = self.library.State()
@@ -134,10 +134,11 @@ def _compare(loaded: Loaded, oracle: Kenlm, sample: Sample) -> list[Measure]:
     ]
     ours = [loaded.model.score(row[None])[0].astype(np.float64) for row in rows]
     theirs = [oracle.score(row) for row in rows]
-    prompts = [row[:length] for row, length in zip(rows * 4, (1, 2, 5, 9), strict=False)]
+    # Not the separator at the end: what comes after it has no meaning there.
+    prompts = [row[:-1][:length] for row, length in zip(rows * 4, (1, 2, 5, 9), strict=False)]
     written = [_until(text, separator) for text in write_greedily(loaded, prompts, sample.greedy_tokens)]
     found = [
-        np.array([oracle.best(np.concatenate([prompt, text[:place]])) for place in range(len(text))])
+        choices(np.stack([oracle.next_scores(np.append(prompt, text[:end])) for end in range(len(text))]), text, bounds)
         for prompt, text in zip(prompts, written, strict=True)
     ]
     return [

@@ -18,6 +18,7 @@ from zhixing.exchange.parity import (
     Reader,
     Scores,
     agreement,
+    choices,
     compare_readers,
     padded,
     perplexity_change,
@@ -39,7 +40,7 @@ def ask_pairs(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, boun
     measures = compare_readers(ours, theirs, pieces(windows, longest), bounds)
     sources = [window[:length] for window, length in zip(windows * 4, (1, 4, 9, 17), strict=False)]
     written = _write(loaded, sources, sample.greedy_tokens)
-    found = [_their_words(theirs, source, text) for source, text in zip(sources, written, strict=True)]
+    found = [_their_words(theirs, source, text, bounds) for source, text in zip(sources, written, strict=True)]
     measures.append(agreement(written, found, bounds))
     losses = [mean_loss(reader, windows, windows, loaded.model.vocab_size) for reader in (ours, theirs)]
     return measures + perplexity_change(losses[0], losses[1], sum(map(len, windows)), bounds)
@@ -89,7 +90,7 @@ def _write(loaded: Loaded, sources: Sequence[Ids], tokens: int) -> list[Ids]:
     return list(torch.cat(written, dim=1).numpy())
 
 
-def _their_words(theirs: Any, source: Ids, text: Ids) -> Ids:
+def _their_words(theirs: Any, source: Ids, text: Ids, bounds: Bounds) -> Ids:
     """Return what the other side finds most likely at each place of a target."""
     ids, lengths = padded([source])
-    return np.asarray(theirs(ids, lengths, text[None])[0].argmax(axis=1))
+    return choices(theirs(ids, lengths, text[None])[0], text, bounds)

@@ -188,6 +188,14 @@ def agreement(ours: Sequence[Ids], theirs: Sequence[Ids], bounds: Bounds) -> Mea
     )
 
 
+def choices(scores: Scores, ours: Ids, bounds: Bounds) -> Ids:
+    """Return what (N, V) scores find most likely, (N,): our choice where it is as good as theirs but for rounding."""
+    best = scores.max(axis=1)
+    slack = bounds.scores * np.maximum(1.0, np.abs(best))
+    tied = scores[np.arange(len(ours)), ours] >= best - slack
+    return np.where(tied, ours, scores.argmax(axis=1))
+
+
 def perplexity_change(ours: float, theirs: float, tokens: int, bounds: Bounds) -> list[Measure]:
     """Return both perplexities, from nats per token, and their relative change."""
     before, after = math.exp(min(ours, 700)), math.exp(min(theirs, 700))

@@ -14,6 +14,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from zhixing.exchange.parity import (
     Reader,
     Scores,
     agreement,
+    choices,
     compare_readers,
     padded,
     perplexity_change,
@@ -63,7 +65,15 @@ class Sample:
 
 def default_texts() -> tuple[str, ...]:
     """Return a little English prose and code from Python's own library, and a little Chinese."""
-    return (*(inspect.getsource(module)[:6000] for module in (heapq, textwrap, string)), _CHINESE)
+    return (*filter(None, map(_text_of, (heapq, textwrap, string))), _CHINESE)
+
+
+def _text_of(module: ModuleType) -> str:
+    """Return the beginning of a module's source, or, in a Python that has only been given its byte code, its pages."""
+    try:
+        return inspect.getsource(module)[:6000]
+    except OSError:
+        return inspect.getdoc(module) or ""
 
 
 def read_texts(paths: Sequence[Path]) -> tuple[str, ...]:
@@ -99,7 +109,7 @@ def ask_causal(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bou
     measures = compare_readers(ours, theirs, pieces(windows, context), bounds)
     prompts = [windows[number % len(windows)][:length] for number, length in enumerate(_PROMPTS) if length < context]
     written = write_greedily(loaded, prompts, sample.greedy_tokens)
-    measures.append(agreement(written, _argmax(theirs, prompts, written), bounds))
+    measures.append(agreement(written, _argmax(theirs, prompts, written, bounds), bounds))
     used = [window for window in windows if len(window) > 1]
     targets = [window[1:] for window in used]
     inputs = [window[:-1] for window in used]
@@ -188,12 +198,12 @@ def write_greedily(loaded: Loaded, prompts: Sequence[Ids], tokens: int) -> list[
     return list(np.stack(written, axis=1))
 
 
-def _argmax(reader: Reader, prompts: Sequence[Ids], written: Sequence[Ids]) -> list[Ids]:
+def _argmax(reader: Reader, prompts: Sequence[Ids], written: Sequence[Ids], bounds: Bounds) -> list[Ids]:
     """Return what another program would have written at each place of a text."""
     found = []
     for prompt, text in zip(prompts, written, strict=True):
         scores = reader(*padded([np.concatenate([prompt, text[:-1]])]))[0]
-        found.append(scores[len(prompt) - 1 :].argmax(axis=1))
+        found.append(choices(scores[len(prompt) - 1 :], text, bounds))
     return found
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,7 +132,7 @@ def _reading(source: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name, reason = error.filename or source, error.strerror or str(error)
-        raise InputError(tr(f"cannot read {name}: {reason}", f"无法读取 {name}：{reason}")) from error
+        raise InputError(tr(f"cannot open {name}: {reason}", f"无法打开 {name}：{reason}")) from error
 
 
 def _refuse_idle(options: Options, format: Format) -> None:
@@ -164,7 +166,12 @@ def _write(
     facts = {**made.facts, direction: {"format": format.name, "source": written_name(source), "zhixing": __version__}}
 
     def fill(folder: Path) -> None:
-        publish_into(folder, made.files, facts=facts)
+        try:
+            publish_into(folder, made.files, facts=facts)
+        except ModelFolderError as error:
+            if isinstance(error.__cause__, OSError):  # it names a place that the user has never heard of
+                raise error.__cause__ from error
+            raise
         parity = check(folder)
         report = {"written_by": f"zhixing {direction}", "format": format.name, **parity.as_dict()}
         replace_file(folder / REPORT, json_text(report))
@@ -179,13 +186,26 @@ def _write(
     except _NotEqual:
         return found[0]
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise ModelFolderError(tr(f"cannot write {out}: {reason}", f"无法写入 {out}：{reason}")) from error
+        raise _cannot_write(out, error) from error
     if found[0].parity.ok is None:
         _log.warning(
             tr(f"{out} was written but not checked: ", f"{out} 已写出但未核对：") + " ".join(found[0].parity.notes)
         )
     return found[0]
+
+
+def _cannot_write(out: Path, error: OSError) -> ModelFolderError:
+    """Word what the system, or a library that writes, says of a place."""
+    number = re.search(r"\(os error ([0-9]{1,4})\)", str(error))  # safetensors
+    reason = error.strerror or (os.strerror(int(number[1])) if number else str(error))
+    if re.fullmatch("[0-9]+ requested and [0-9]+ written", reason):  # NumPy
+        reason = os.strerror(errno.ENOSPC)
+    return ModelFolderError(
+        tr(
+            f"cannot write {out}: {reason}; free some space or choose another place",
+            f"无法写入 {out}：{reason}；请腾出空间或换一处",
+        )
+    )
 
 
 class _NotEqual(Exception):

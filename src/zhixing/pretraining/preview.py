@@ -21,6 +21,9 @@ from zhixing.pretraining.shown import ShownPart
 from zhixing.pretraining.visibility import reach, within
 from zhixing.tokenizers.protocol import Tokenizer
 
+LONGEST = 1 << 14
+"""Tokens of a row: who sees whom is a table of so many lines and columns, a quarter of a gigabyte."""
+
 
 @dataclass(frozen=True)
 class Preview:
@@ -59,10 +62,11 @@ def preview(recipe: Recipe, ids: Ids, number: int = 0, rows: int | None = None) 
         rows: at most so many of the batch's rows; None: all.
 
     Raises:
-        InputError: a family that reads no batches.
+        InputError: a family that reads no batches, or rows too long to be shown.
     """
     refuse_counted(recipe)
     settings = sized(recipe, ids.tokenizer.vocab_size)
+    _refuse_long(settings.context_length)
     found = choose(recipe.objective, settings, ids.tokenizer, "cpu", recipe.seed, recipe.pairs_together)
     source = found.questions(training_windows(recipe, ids, settings))
     size = recipe.training.batch_windows
@@ -79,6 +83,18 @@ def preview(recipe: Recipe, ids: Ids, number: int = 0, rows: int | None = None) 
         tuple(tuple(_within_reach(part, settings) for part in source.shown(batch, row)) for row in shown),
         ids.tokenizer,
     )
+
+
+def _refuse_long(places: int) -> None:
+    if places > LONGEST:
+        raise ConfigError(
+            tr(
+                f"model.context_length = {places:,}: rows of at most {LONGEST:,} tokens can be shown; look at shorter "
+                f"ones: --set model.context_length={LONGEST}",
+                f"model.context_length = {places:,}：每行至多 {LONGEST:,} 个词元的批次才能显示；可查看较短的："
+                f"--set model.context_length={LONGEST}",
+            )
+        )
 
 
 def refuse_counted(recipe: Recipe) -> None:
