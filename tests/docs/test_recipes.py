@@ -35,6 +35,24 @@ def test_every_recipe_has_a_tiny_variant():
     assert {f"tiny-{name}" for name in names if not name.startswith("tiny-")} <= names
 
 
+@pytest.mark.parametrize("page", ["train.md", "train.zh.md"])
+def test_the_pages_of_train_name_every_recipe(page):
+    text = (ROOT / "docs" / "verbs" / page).read_text(encoding="utf-8")
+    names = {path.stem for path in RECIPES if not path.stem.startswith("tiny-")} - {"compare"}
+    assert {name for name in names if f"](../../recipes/{name}.yaml)" not in text} == set()
+
+
+@pytest.mark.parametrize("name", ["contrastive", "tiny-contrastive"])
+def test_sentences_begin_with_the_shape_of_the_masked_model(name):
+    ours, start = (
+        load_settings(Recipe, ROOT / "recipes" / f"{n}.yaml") for n in (name, name.replace("contrastive", "bert"))
+    )
+    same = ("text", "tokenizer", "model") if not name.startswith("tiny") else ("tokenizer", "model")
+    for part in same:
+        left, right = (one.model_dump()[part] for one in (ours, start))
+        assert {k for k in left if left[k] != right[k]} <= {"dropout"}
+
+
 def test_gpt_recipe_is_the_quickstarts():
     from zhixing.main_job import gpt_recipe
 
