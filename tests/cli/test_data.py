@@ -57,6 +57,9 @@ def test_json_and_the_folder_of_a_run(text, tmp_path):
         (["recipes/no-such.yaml"], "no-such.yaml"),
         (["src", "--tokenizer", "src", "--ids", "x"], "--ids: these go with a recipe"),
         (["src"], "needs --tokenizer"),
+        (["src", "--batch-size", "1000000000"], "at most 1,048,576 tokens are shown"),
+        (["src", "--context-length", "100000000"], "at most 1,048,576 tokens are shown"),
+        (["n" * 300], "File name too long"),
     ],
 )
 def test_what_does_not_fit_is_said_in_one_sentence(words, said, capfd):

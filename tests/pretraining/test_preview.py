@@ -42,6 +42,12 @@ def test_rows_whose_table_would_fill_the_memory_are_refused(name, text, tmp_path
         preview(longer, ids)
 
 
+def test_batches_that_would_fill_the_memory_are_refused(text, tmp_path):
+    recipe = recipe_of("tiny-gpt", text, "training.batch_windows=1000000000")
+    with pytest.raises(ConfigError, match=r"training\.batch_windows = 1,000,000,000 of 32 tokens"):
+        preview(recipe, prepare_ids(recipe, tmp_path))
+
+
 @pytest.mark.parametrize("words", ["0:" + "9" * 5000, "9" * 5000 + ":1", "5:5", "9:3", "x", ":", "-1:2"])
 def test_places_that_are_none(words):
     with pytest.raises(ConfigError, match="write FROM:TO") as refused:

@@ -19,6 +19,8 @@ app = typer.Typer(
     rich_markup_mode=None, help=tr("Turn text into token shards.", "把文本变成词元分片。"), no_args_is_help=True
 )
 
+_MOST_TOKENS = 1 << 20
+"""Of a batch of shards: more than anybody looks at, and little memory."""
 TokenizerOption = Annotated[
     Path, typer.Option("--tokenizer", help=tr("tokenizer or model folder", "分词器或模型文件夹"))
 ]
@@ -220,6 +222,13 @@ def _read_shards(
     from zhixing.errors import ConfigError
     from zhixing.tokenizers.load import load_tokenizer
 
+    if size * context_length > _MOST_TOKENS:
+        raise ConfigError(
+            tr(
+                f"--batch-size {size} × --context-length {context_length}: at most {_MOST_TOKENS:,} tokens are shown",
+                f"--batch-size {size} × --context-length {context_length}：至多显示 {_MOST_TOKENS:,} 个词元",
+            )
+        )
     if tokenizer is None:
         raise ConfigError(
             tr(

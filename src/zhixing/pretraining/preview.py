@@ -23,6 +23,8 @@ from zhixing.tokenizers.protocol import Tokenizer
 
 LONGEST = 1 << 14
 """Tokens of a row: who sees whom is a table of so many lines and columns, a quarter of a gigabyte."""
+MOST = 1 << 24
+"""Tokens of a batch."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def preview(recipe: Recipe, ids: Ids, number: int = 0, rows: int | None = None) 
     """
     refuse_counted(recipe)
     settings = sized(recipe, ids.tokenizer.vocab_size)
-    _refuse_long(settings.context_length)
+    _refuse_large(settings.context_length, recipe.training.batch_windows)
     found = choose(recipe.objective, settings, ids.tokenizer, "cpu", recipe.seed, recipe.pairs_together)
     source = found.questions(training_windows(recipe, ids, settings))
     size = recipe.training.batch_windows
@@ -85,7 +87,16 @@ def preview(recipe: Recipe, ids: Ids, number: int = 0, rows: int | None = None) 
     )
 
 
-def _refuse_long(places: int) -> None:
+def _refuse_large(places: int, windows: int) -> None:
+    if places * windows > MOST:
+        raise ConfigError(
+            tr(
+                f"training.batch_windows = {windows:,} of {places:,} tokens: a batch of at most {MOST:,} tokens can be "
+                "shown; show a smaller one (--set training.batch_windows=…)",
+                f"training.batch_windows = {windows:,}，每个 {places:,} 个词元：至多 {MOST:,} 个词元的批次才能显示；"
+                "可查看较小的（--set training.batch_windows=…）",
+            )
+        )
     if places > LONGEST:
         raise ConfigError(
             tr(
