@@ -50,7 +50,10 @@ def library(kind: str, size: int, learned: list[str]) -> Any:
         made, trainer = tokenizers.Tokenizer(models.Unigram()), trainers.UnigramTrainer(**common)
     elif kind == "wordpiece":
         model = models.WordPiece(unk_token="[UNK]", max_input_chars_per_word=200)
-        made, trainer = tokenizers.Tokenizer(model), trainers.WordPieceTrainer(**common, min_frequency=2)
+        made, trainer = (
+            tokenizers.Tokenizer(model),
+            trainers.WordPieceTrainer(**common, min_frequency=2, special_tokens=["[UNK]"]),
+        )
     else:
         made, trainer = tokenizers.Tokenizer(models.BPE()), trainers.BpeTrainer(**common, min_frequency=2)
     cuts = wordpiece_pre_tokenizer("gpt2") if kind == "wordpiece" else pre_tokenizer("gpt2")

@@ -182,3 +182,25 @@ def test_a_file_alone_can_be_read(tmp_path: Path) -> None:
     (tmp_path / "x.model").write_bytes(model(PIECES, trainer=number(35, 1)))
     found = read_sentencepiece(tmp_path / "x.model")
     assert (len(found.pieces), found.unknown, found.byte_fallback) == (len(PIECES), "<unk>", True)
+
+
+@pytest.mark.parametrize("family", ["t5", "xlnet"])
+def test_a_published_folder_opens_whole(family: str, tmp_path: Path) -> None:
+    """As T5 and XLNet were published: configuration, weights, and a file of SentencePiece."""
+    transformers = pytest.importorskip("transformers")
+    from zhixing.models.load import load
+
+    sizes = {"d_model": 16, "num_heads": 2, "num_layers": 1, "d_ff": 16, "d_kv": 8}
+    if family == "t5":
+        config = transformers.T5Config(vocab_size=len(PIECES) + 111, **sizes)
+        model_ = transformers.T5ForConditionalGeneration(config)
+    else:
+        config = transformers.XLNetConfig(vocab_size=len(PIECES), d_model=16, n_layer=1, n_head=2, d_inner=16)
+        model_ = transformers.XLNetLMHeadModel(config)
+    model_.save_pretrained(tmp_path)
+    (tmp_path / "spiece.model").write_bytes(model(PIECES))
+    loaded = load(tmp_path)
+    assert loaded.model.family == family
+    assert loaded.tokenizer.kind == "hf"
+    assert loaded.tokenizer.decode(loaded.tokenizer.encode("lower low")) == "lower low"
+    assert (loaded.tokenizer.special_id("<extra_id_0>") is not None) == (family == "t5")

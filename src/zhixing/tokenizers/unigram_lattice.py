@@ -26,8 +26,8 @@ Integers = NDArray[Any]
 BYTES = 256
 """The first pieces are the single bytes; they are in every vocabulary."""
 
-_CLOSE_TO_ONE = 0.9
-"""Posterior from which on ``log(1 - posterior)`` loses digits, so that the sum without the piece is taken anew."""
+_CLOSE_TO_ONE = 0.99999
+"""Posterior from which on ``log(1 - posterior)`` has less than ten digits: the sum is taken anew."""
 _PORTION = 2_000_000
 """Edges copied at a time."""
 

@@ -18,8 +18,8 @@ from zhixing.tokenizers.scripts import utf8_widths
 from zhixing.tokenizers.unigram_lattice import BYTES, Block, Floats, Integers, Lattice, Sweep
 from zhixing.tokenizers.words import Words
 
-_BLOCK = 1_000_000
-"""Edges in a block, about: 100 MB of work at a time for each thread."""
+_BLOCK = 250_000
+"""Edges in a block, about: some 25 MB of work at a time for each thread."""
 
 
 class _Text(NamedTuple):
