@@ -65,6 +65,7 @@ def test_the_shipped_schema_is_the_settings() -> None:
         ("models=[{name: a, model: {family: ngram}, warm_start: {steps: 1}}]", "needs model.family llama"),
         ("models=[{name: a, model: {family: ngram}}, {name: A, model: {family: ngram}}]", "A, a stands there twice"),
         ("models=[{name: a, model: {family: bert}}]", "the family bert predicts no next token"),
+        ("text={source_field: a, target_field: b}", "measure such models with zhixing evaluate --pairs"),
         ("models=[{name: a, model: {family: ngram}, same_text_as: b}]", "there are: none"),
         (
             "models=[{name: b, model: {family: llama}}, {name: a, model: {family: hmm}, same_text_as: b}]",

@@ -186,6 +186,14 @@ class CompareRecipe(Settings):
                     f"models：名称不可重复；重复的有 {'、'.join(twice)}",
                 )
             )
+        if self.text.source_field:
+            raise ValueError(
+                tr(
+                    "text.source_field: pairs of source and target have no bits per byte to compare; measure such models "
+                    "with zhixing evaluate --pairs",
+                    "text.source_field：成对的文本没有每字节比特数可比；请用 zhixing evaluate --pairs 度量这类模型",
+                )
+            )
         for place, model in enumerate(self.models):
             _check_same_text(model, self.models[:place])
         mixed = [model.name for model in self.models if isinstance(model.model, MixtureSettings)]
