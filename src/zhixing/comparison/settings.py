@@ -189,8 +189,8 @@ class CompareRecipe(Settings):
         if self.text.source_field:
             raise ValueError(
                 tr(
-                    "text.source_field: pairs of source and target have no bits per byte to compare; measure such models "
-                    "with zhixing evaluate --pairs",
+                    "text.source_field: pairs of source and target have no bits per byte to compare; "
+                    "measure such models with zhixing evaluate --pairs",
                     "text.source_field：成对的文本没有每字节比特数可比；请用 zhixing evaluate --pairs 度量这类模型",
                 )
             )
