@@ -482,6 +482,26 @@ def test_names_of_files_left_behind_do_not_reach_the_terminal_raw(
     assert r"not taken along: 'evil\x1b[31m\n.txt'" in caplog.text and "\x1b" not in caplog.text
 
 
+def test_a_place_without_a_name() -> None:
+    with pytest.raises(InputError, match="/ has no name; give --out"):
+        export_model(Path("/"), "gguf")
+
+
+@pytest.mark.parametrize("lengths", [(5, 3), (3, 10**12)])
+def test_n_grams_that_no_file_can_hold(tmp_path: Path, lengths: tuple[int, int]) -> None:
+    grams = np.ones((5, 4), np.float32)
+    with pytest.raises(DataError, match="letters cannot be written: the model folder is damaged"):
+        write_fasttext(WordVectors(TABLE.words, TABLE.vectors, grams, lengths), tmp_path / "v.bin")
+    assert not (tmp_path / "v.bin").exists()
+
+
+def test_a_context_too_short_for_a_graph(make: Callable[..., Path], tmp_path: Path) -> None:
+    for name in ("onnx", "onnxscript"):
+        pytest.importorskip(name)
+    with pytest.raises(InputError, match="a context of 2 tokens is too short for a graph of open length"):
+        export_model(make(GPT2Settings(**SHAPE | {"context_length": 2})), "onnx", tmp_path / "out", OPTIONS)
+
+
 def test_options_that_would_say_nothing_are_refused(table: Path, make: Callable[..., Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="--precision is of gguf alone"):
         export_model(table, "word2vec", tmp_path / "out", Options(OPTIONS.sample, precision="f16"))

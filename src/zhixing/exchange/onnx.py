@@ -31,6 +31,8 @@ from zhixing.models.save import companion_files
 FILE = "model.onnx"
 FAMILIES = ("gpt2", "llama", "xlnet", "bert")
 """Those whose length stays open in a traced graph: a loop over the text would be unrolled."""
+_SHORTEST = 4
+"""tokens; a graph is traced with 3 of them, and sizes of 0 and 1 are special there."""
 _LIMIT = 2 * 10**9
 """bytes: a graph with its weights in one file is a protocol buffer, which holds no more."""
 
@@ -45,6 +47,13 @@ def export_files(source: Path, options: Options) -> Made:
     _libraries()
     loaded = load(source)
     module = _module(loaded)
+    if loaded.model.context_length is not None and loaded.model.context_length < _SHORTEST:
+        raise InputError(
+            tr(
+                f"{source}: a context of {loaded.model.context_length} tokens is too short for a graph of open length",
+                f"{source}：{loaded.model.context_length} 个词元的上下文太短，无法写成长度可变的计算图",
+            )
+        )
     questions = asked(loaded)
     size = sum(weight.nbytes for weight in module.parameters())
     if size > _LIMIT:

@@ -93,8 +93,7 @@ def export_model(
     chosen = named(format, "export")
     _refuse_idle(options, chosen)
     with _reading(source):
-        whole = source.resolve()
-        place = Path(out) if out is not None else whole.with_name(f"{whole.name}-{chosen.name}")
+        place = Path(out) if out is not None else _beside(source, chosen)
         _refuse_taken(place, source)
         made = chosen.load().export_files(source, options)
     return _write("export", chosen, source, place, made, lambda folder: chosen.load().check(source, folder, options))
@@ -133,6 +132,14 @@ def _reading(source: Path) -> Iterator[None]:
     except OSError as error:
         name, reason = error.filename or source, error.strerror or str(error)
         raise InputError(tr(f"cannot open {name}: {reason}", f"无法打开 {name}：{reason}")) from error
+
+
+def _beside(source: Path, format: Format) -> Path:
+    """Return ``SOURCE-FORMAT``, where an export goes by itself."""
+    whole = source.resolve()
+    if not whole.name:
+        raise InputError(tr(f"{source} has no name; give --out", f"{source} 没有名称；请给出 --out"))
+    return whole.with_name(f"{whole.name}-{format.name}")
 
 
 def _refuse_idle(options: Options, format: Format) -> None:

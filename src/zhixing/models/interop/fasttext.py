@@ -88,7 +88,15 @@ def _refuse_unwritable(model: WordVectors) -> None:
                     f"词 {word!r} 含空白或为空，无法写入词向量文件",
                 )
             )
-    if model.grams is not None and model.lengths[0] == 1:
+    shortest, longest = model.lengths
+    if model.grams is not None and (not shortest <= longest <= _LONGEST_GRAM or len(model.grams) >= 1 << 31):
+        raise DataError(
+            tr(
+                f"n-grams of {shortest} to {longest} letters cannot be written: the model folder is damaged",
+                f"无法写出 {shortest} 到 {longest} 个字符的 n 元：模型文件夹已损坏",
+            )
+        )
+    if model.grams is not None and shortest == 1:
         raise DataError(
             tr(
                 "fastText leaves the word's borders out of n-grams of one letter, this model does not; "
