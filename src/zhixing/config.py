@@ -73,15 +73,16 @@ def brought_up(kind: type[Settings], saved: Mapping[str, Any]) -> dict[str, Any]
     What this version no longer accepts is returned as it is, so that a comparison names it.
     """
     try:
-        return kind.model_validate(_lists_to_tuples(saved)).model_dump(mode="json")
+        return kind.model_validate(tuples(saved)).model_dump(mode="json")
     except ValidationError:
         return dict(saved)
 
 
-def _lists_to_tuples(tree: Any) -> Any:
+def tuples(tree: Any) -> Any:
+    """Return ``tree`` with its lists as tuples: what was read from JSON or YAML, as settings hold it."""
     if isinstance(tree, Mapping):
-        return {name: _lists_to_tuples(value) for name, value in tree.items()}
-    return tuple(map(_lists_to_tuples, tree)) if isinstance(tree, list) else tree
+        return {name: tuples(value) for name, value in tree.items()}
+    return tuple(map(tuples, tree)) if isinstance(tree, list | tuple) else tree
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = "") -> dict[str, tuple[Any, Any]]:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from pydantic import ValidationError, field_validator, model_validator
 
-from zhixing.config import Settings, setting
+from zhixing.config import Settings, setting, tuples
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.settings import DataSettings
 from zhixing.language import tr
@@ -165,7 +165,7 @@ class CompareRecipe(Settings):
     @classmethod
     def _share_training(cls, tree: Any) -> Any:
         """Give each model the comparison's training settings wherever it says nothing else."""
-        tree = _tuples(tree)  # what a function has handled is no JSON any more, where a list could be a tuple
+        tree = tuples(tree)  # what a function has handled is no JSON any more, where a list could be a tuple
         if not isinstance(tree, dict) or not _is_training(shared := tree.get("training")):
             return tree  # a mistake in it is told once, where it stands
         models = tree.get("models")
@@ -186,6 +186,10 @@ class CompareRecipe(Settings):
                     f"models：名称不可重复；重复的有 {'、'.join(twice)}",
                 )
             )
+        return self
+
+    @model_validator(mode="after")
+    def _text_fits(self) -> CompareRecipe:
         if self.text.source_field:
             raise ValueError(
                 tr(
@@ -233,12 +237,6 @@ def _check_same_text(model: ComparedModel, before: tuple[ComparedModel, ...]) ->
 def reads_windows(model: ModelSettings) -> bool:
     """Say whether a family is trained on windows of the text, each token predicted from those before it."""
     return model.family in NEURAL.values() and resolve(AutoSettings(), model.family).kind == "causal"
-
-
-def _tuples(tree: Any) -> Any:
-    if isinstance(tree, dict):
-        return {name: _tuples(value) for name, value in tree.items()}
-    return tuple(map(_tuples, tree)) if isinstance(tree, list | tuple) else tree
 
 
 def _is_training(tree: Any) -> bool:
