@@ -12,6 +12,7 @@ from zhixing.errors import ModelFolderError
 from zhixing.models.decoders import build_decoder, export_tensors, load_tensors, parameter_count
 from zhixing.models.interop.recurrent_encoder_decoder import from_config, to_config
 from zhixing.models.recurrent_encoder_decoder import PRESETS, RecurrentEncoderDecoderSettings, turned
+from zhixing.pretraining.sequence_to_sequence import EncoderDecoderWithLoss
 
 SHAPE = {"vocab_size": 20, "context_length": 15, "width": 6}
 LENGTHS = torch.tensor([7, 2, 5])
@@ -147,6 +148,21 @@ def test_a_step_of_the_decoder_is_few_operations(fields, most):
             module.decode(ids(3, length, 1), memory, LENGTHS)
         counts.append(counted.count)
     assert (counts[1] - counts[0]) / 8 <= most
+
+
+@pytest.mark.filterwarnings("ignore")  # those within torch._dynamo
+@pytest.mark.parametrize("attention", ["additive", "concat"])
+def test_compiled_it_learns_the_same(attention):
+    """The loop over time stays outside of the graph, and its gradients come back into it."""
+    module = random_decoder(RecurrentEncoderDecoderSettings(**SHAPE, attention=attention)).train()
+    given = ids(3, 7), LENGTHS, ids(3, 4, 1), ids(3, 4, 2), torch.ones(3, 4)
+    found = []
+    for forward in (EncoderDecoderWithLoss(module), torch.compile(EncoderDecoderWithLoss(module), backend="aot_eager")):
+        module.zero_grad()
+        forward(*given).backward()
+        found.append([weights.grad.clone() for weights in module.parameters()])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_published_shapes_have_the_published_size():

@@ -322,7 +322,7 @@ class RecurrentEncoderDecoder(nn.Module):
 
     def _source(self, state: DecoderState) -> Source:
         size = state.annotations.shape[1]
-        if bool((state.source_lengths == size).all()):
+        if not torch.compiler.is_compiling() and bool((state.source_lengths == size).all()):
             return Source(state.annotations, state.prepared)
         mask = torch.arange(size, device=state.annotations.device) < state.source_lengths[:, None]
         return Source(state.annotations, state.prepared, mask)
