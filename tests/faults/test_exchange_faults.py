@@ -319,10 +319,13 @@ def test_other_positions_than_the_familys_are_refused(make: Callable[..., Path])
 
 def test_what_transformers_refuses_is_said_in_a_sentence(make: Callable[..., Path], tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    folder = make(BertSettings(**SHAPE))
-    change(folder, id2label="no table of labels")
-    with pytest.raises(InputError, match="theirs: transformers does not open it, so that nothing could be compared"):
-        import_model(folder, tmp_path / "out", options=OPTIONS)
+    folder = make(BertSettings(**SHAPE, head=False, pooler=True))
+    for field, value in (("id2label", "no table of labels"), ("hidden_dropout_prob", float("nan"))):
+        before = (folder / "config.json").read_bytes()
+        change(folder, **{field: value})
+        with pytest.raises(InputError, match="theirs: transformers fails on it, so that nothing could be compared"):
+            import_model(folder, tmp_path / "out", options=OPTIONS)
+        (folder / "config.json").write_bytes(before)
     assert [path.name for path in tmp_path.iterdir()] == ["theirs"]
 
 
@@ -340,6 +343,14 @@ def test_the_shortest_contexts(make: Callable[..., Path], tmp_path: Path, kind: 
     pytest.importorskip("transformers")
     folder = make(kind(**(SHAPE | {"context_length": context})))
     assert export_model(folder, "transformers", tmp_path / "out", OPTIONS).ok
+
+
+def test_more_tokens_than_places(make: Callable[..., Path], tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    for number, kind in enumerate((GPT2Settings, TransformerSettings, T5Settings)):
+        folder = make(kind(**SHAPE), kind.__name__)
+        more = Options(Sample(default_texts(), greedy_tokens=40, scored_tokens=60))
+        assert export_model(folder, "transformers", tmp_path / f"out{number}", more).ok
 
 
 # --- places ---------------------------------------------------------------------------------------------------

@@ -66,22 +66,35 @@ def check(ours: Path, theirs: Path, options: Options) -> Parity:
         return Parity(None, notes=(_without_library(),))
     loaded = load(ours)
     questions = asked(loaded)
-    try:
-        reader = _open_there(theirs, questions, loaded)
-    except InputError:
-        raise
-    except Exception as error:  # a library that is given a stranger's files may raise anything
-        raise _refused_there(theirs, error) from error
+    with _theirs(theirs):
+        there: Any = _open_there(theirs, questions, loaded)
+
+    def reader(*ids: Ids) -> Scores:
+        with _theirs(theirs):
+            scores: Scores = there(*ids)
+        return scores
+
     measures = questions.ask(loaded, questions.reader, reader, options.sample, Bounds())
     return Parity(f"transformers {transformers.__version__}", tuple(measures))
+
+
+@contextmanager
+def _theirs(folder: Path) -> Iterator[None]:
+    """Word what the library raises, which may be anything where it is given a stranger's files."""
+    try:
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        raise _refused_there(folder, error) from error
 
 
 def _refused_there(folder: Path, error: Exception) -> InputError:
     reason = " ".join(str(error).split())[:200] or type(error).__name__
     return InputError(
         tr(
-            f"{folder}: transformers does not open it, so that nothing could be compared: {reason}",
-            f"{folder}：transformers 无法打开，因而无从比较：{reason}",
+            f"{folder}: transformers fails on it, so that nothing could be compared: {reason}",
+            f"{folder}：transformers 处理它时出错，因而无从比较：{reason}",
         )
     )
 

@@ -35,11 +35,12 @@ _LONGEST = 64
 def ask_pairs(loaded: Loaded, ours: Reader, theirs: Reader, sample: Sample, bounds: Bounds) -> list[Measure]:
     """Return the figures of an encoder-decoder; the perplexity is that of a text after itself."""
     model: Any = loaded.model
-    longest = min(_LONGEST, int(model.module.settings.context_length))
+    context = int(model.module.settings.context_length)
+    longest = min(_LONGEST, context)
     windows = cut(loaded, sample, longest, 0)
     measures = compare_readers(ours, theirs, pieces(windows, longest), bounds)
     sources = [window[:length] for window, length in zip(windows * 4, (1, 4, 9, 17), strict=False)]
-    written = _write(loaded, sources, sample.greedy_tokens)
+    written = _write(loaded, sources, min(sample.greedy_tokens, context))  # the other side may know no further places
     found = [_their_words(theirs, source, text, bounds) for source, text in zip(sources, written, strict=True)]
     measures.append(agreement(written, found, bounds))
     losses = [mean_loss(reader, windows, windows, loaded.model.vocab_size) for reader in (ours, theirs)]
