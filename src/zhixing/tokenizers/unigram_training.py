@@ -17,8 +17,10 @@ from zhixing.tokenizers.words import Words
 SEEDS = 1_000_000
 """Runs to begin with, at most (as in SentencePiece)."""
 
-_SHRINK = 0.75
-"""Share of the pieces that stay at each pruning."""
+_SHRINK, _SHRINK_FAR = 0.75, 0.5
+"""Share of the pieces that stay at each pruning, and while there are far too many."""
+_FAR = 8
+"""Times the number wanted."""
 _PASSES = 2
 """Passes of expectation-maximisation between prunings."""
 _FLOOR = 1e-3
@@ -72,7 +74,8 @@ def learn_unigram(words: Words, number: int, longest: int, min_frequency: int) -
             bar.advance(1)
             if len(lattice.pieces) - BYTES <= number:
                 break
-            size = max(number, int(_SHRINK * (len(lattice.pieces) - BYTES)))
+            size = len(lattice.pieces) - BYTES
+            size = max(number, int(size * (_SHRINK_FAR if size > _FAR * number else _SHRINK)))
             lattice, log_probability = pruned(lattice, log_probability, size)
     order = np.argsort(-log_probability[BYTES:], kind="stable") + BYTES
     rounded = np.round(log_probability, _DECIMALS).tolist()
