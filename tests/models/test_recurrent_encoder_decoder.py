@@ -12,6 +12,7 @@ from zhixing.errors import ModelFolderError
 from zhixing.models.decoders import build_decoder, export_tensors, load_tensors, parameter_count
 from zhixing.models.interop.recurrent_encoder_decoder import from_config, to_config
 from zhixing.models.recurrent_encoder_decoder import PRESETS, RecurrentEncoderDecoderSettings, turned
+from zhixing.nn.compiled import compiled
 from zhixing.pretraining.sequence_to_sequence import EncoderDecoderWithLoss
 
 SHAPE = {"vocab_size": 20, "context_length": 15, "width": 6}
@@ -157,7 +158,7 @@ def test_compiled_it_learns_the_same(attention):
     module = random_decoder(RecurrentEncoderDecoderSettings(**SHAPE, attention=attention)).train()
     given = ids(3, 7), LENGTHS, ids(3, 4, 1), ids(3, 4, 2), torch.ones(3, 4)
     found = []
-    for forward in (EncoderDecoderWithLoss(module), torch.compile(EncoderDecoderWithLoss(module), backend="aot_eager")):
+    for forward in (EncoderDecoderWithLoss(module), compiled(EncoderDecoderWithLoss(module), backend="aot_eager")):
         module.zero_grad()
         forward(*given).backward()
         found.append([weights.grad.clone() for weights in module.parameters()])

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from zhixing.nn.cache import RecurrentState
+from zhixing.nn.compiled import compiled
 from zhixing.nn.recurrent import GATES, RecurrentLayer
 
 BATCH, STEPS, INPUT, WIDTH = 4, 7, 5, 6
@@ -113,6 +114,7 @@ def test_the_compiler_leaves_the_loop_over_time_alone():
     torch.manual_seed(0)
     layer = RecurrentLayer("gru", INPUT, WIDTH)
     x, state = given(layer)
+    compiled(layer)
     explained = torch._dynamo.explain(layer)(x, state)
     assert explained.op_count == 0
 

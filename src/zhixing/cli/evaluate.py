@@ -81,9 +81,13 @@ def evaluate(
     as_json: JsonFlag = False,
 ) -> None:
     """Measure models on held-out text, or encoder-decoders on held-out pairs."""
-    of_text = {"--data": data, "--text": text, "--training": training}
+    of_text: dict[str, object] = {"--data": data, "--text": text, "--training": training}
     of_text |= {"--stride": stride != 0.5, "--part": part != Part.all, "--seed": seed != 0}
-    of_pairs = {"--source-field": source_field, "--target-field": target_field, "--num-beams": num_beams != 1}
+    of_pairs: dict[str, object] = {
+        "--source-field": source_field,
+        "--target-field": target_field,
+        "--num-beams": num_beams != 1,
+    }
     _refuse(of_text if pairs else of_pairs, bool(pairs))
     if pairs:
         from zhixing.evaluation.pairs import evaluate_pairs

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from zhixing.config import Settings, setting
 from zhixing.nn.cache import RecurrentState
+from zhixing.nn.compiled import not_compiled
 from zhixing.nn.dropout import Dropout
 from zhixing.nn.recurrent import RecurrentLayer
 
@@ -123,7 +124,7 @@ class Recurrent(nn.Module):
         return [layer for layer in self.blocks if isinstance(layer, RecurrentLayer)]
 
 
-@torch.compiler.disable  # type: ignore[untyped-decorator]  # the shapes depend on the ids
+@not_compiled  # the shapes depend on the ids
 def _documents_as_rows(ids: Tensor, documents: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Give every document of (B, T) ids a row of its own, padded on the right.
 

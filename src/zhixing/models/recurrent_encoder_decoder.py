@@ -30,6 +30,7 @@ from torch.nn import functional
 
 from zhixing.config import Settings, setting
 from zhixing.language import tr
+from zhixing.nn.compiled import not_compiled
 from zhixing.nn.dropout import Dropout
 from zhixing.nn.recurrent import RecurrentLayer, State
 from zhixing.nn.recurrent_attention import LookThenMove, MoveThenLook, Source
@@ -343,7 +344,7 @@ class RecurrentEncoderDecoder(nn.Module):
         pairs = self.output(torch.cat([top, contexts, x], dim=-1))
         return pairs.unflatten(-1, (-1, 2)).amax(dim=-1)
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would unroll the loop over time
+    @not_compiled  # a compiler would unroll the loop over time
     def _feeding(self, x: Tensor, state: DecoderState, source: Source, lengths: Tensor | None) -> Tensor:
         """Luong's decoder: every step reads the attentional state of the one before.
 

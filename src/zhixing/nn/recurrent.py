@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
+from zhixing.nn.compiled import not_compiled
 from zhixing.nn.linear import PackedLinear
 from zhixing.nn.recurrent_step import move
 from zhixing.nn.shared_matrix import SharedMatrix
@@ -80,7 +81,7 @@ class RecurrentLayer(nn.Module):
 
         return step
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would unroll the loop over time
+    @not_compiled  # a compiler would unroll the loop over time
     def forward(self, x: Tensor, state: State, lengths: Tensor | None = None) -> tuple[Tensor, State]:
         """Read (B, T, I) after ``state``; return the (B, T, D) states after each step, and the state at the end.
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from zhixing.nn.compiled import not_compiled
 from zhixing.nn.recurrent import Cell, RecurrentLayer, State, exact
 from zhixing.nn.recurrent_step import move
 from zhixing.nn.shared_matrix import SharedMatrix
@@ -116,7 +117,7 @@ class LookThenMove(nn.Module):
         contexts, states = self.read(token[:, None], state, source)
         return contexts[:, 0], states[0]
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]  # a compiler would unroll the loop over time
+    @not_compiled  # a compiler would unroll the loop over time
     def read(self, tokens: Tensor, state: State, source: Source) -> tuple[Tensor, list[State]]:
         """Read (B, T, I) tokens one after another; return the contexts (B, T, K) and the state after each.
 

@@ -32,6 +32,7 @@ from zhixing.models.load import load
 from zhixing.models.neural import NeuralLanguageModel
 from zhixing.models.save import companion_files, neural_files
 from zhixing.models.sentence_embedding import SentenceEncoder, pooling_files, tokenizer_files
+from zhixing.nn.compiled import compiled
 from zhixing.pretraining.cost import flops_per_token
 from zhixing.pretraining.objectives import Questions, choose, fitted, resolve
 from zhixing.pretraining.prepare import Ids
@@ -247,7 +248,7 @@ class NeuralRun:
         source = self.pretraining.questions(self.windows)
         forward = self.pretraining.with_loss(self.decoder)
         if self.machine.compiled:
-            forward = torch.compile(forward)  # type: ignore[assignment]
+            forward = compiled(forward)
         return Task(
             model=self.decoder,
             forward=forward,
