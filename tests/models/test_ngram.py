@@ -254,3 +254,8 @@ def test_no_context_reaches_into_the_row_before():
     rows = np.random.default_rng(4).integers(1, 9, (6, 7))
     alone = np.concatenate([model.score(row[None]) for row in rows])
     np.testing.assert_array_equal(model.score(rows), alone)
+
+
+def test_an_order_that_lies_is_refused_at_once(model: NgramModel) -> None:
+    with pytest.raises(ModelFolderError, match="order is 1000000000, more than there are tensors"):
+        NgramModel.from_tensors({**model.config(), "order": 10**9}, model.save_tensors())

@@ -74,6 +74,7 @@ def _with(folder, **changes) -> None:
         ({"width": 4}, "do not fit config.json"),
         ({"buckets": 9, "gram_lengths": [3, 6]}, "do not fit config.json"),
         ({"gram_lengths": [0, "x"]}, "gram_lengths"),
+        ({"settings": [1]}, "settings should be an object"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(table, tmp_path, changes, message) -> None:
@@ -88,6 +89,9 @@ def test_words_that_do_not_fit_are_refused(table, tmp_path) -> None:
     _with(tmp_path / "model")
     (tmp_path / "model" / "vocabulary.txt").write_text("king\nking\na\nb\nc\n", encoding="utf-8")
     with pytest.raises(ModelFolderError, match="one different word"):
+        load_word_vectors(tmp_path / "model")
+    (tmp_path / "model" / "vocabulary.txt").write_bytes("国王\n".encode("gb18030"))
+    with pytest.raises(ModelFolderError, match=r"vocabulary.txt is not UTF-8"):
         load_word_vectors(tmp_path / "model")
 
 

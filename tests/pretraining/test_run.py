@@ -7,7 +7,7 @@ import pytest
 
 import zhixing
 from zhixing.config import digest, load_settings
-from zhixing.errors import ConfigError
+from zhixing.errors import ConfigError, ResumeError
 from zhixing.model_folder import verify_folder
 from zhixing.models.gpt2 import GPT2Settings
 from zhixing.models.load import load
@@ -104,6 +104,19 @@ def test_what_a_kill_in_publishing_leaves_is_published_again(
     resume(out)
     assert verify_folder(out) == []
     assert (out / "model.safetensors").read_bytes() == (llama / "model.safetensors").read_bytes()
+
+
+def test_what_a_kill_before_the_report_leaves_is_done(recipe: Recipe, llama: Path, ids: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
+        monkeypatch.setattr("zhixing.pretraining.run._report", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        train(recipe, out, ids_folder=ids, announce=False)
+    assert verify_folder(out) == [] and not (out / "report.html").exists()
+    resume(out)
+    assert (out / "report.html").exists() and not (out / "training_state").exists()
+    assert (out / "model.safetensors").read_bytes() == (llama / "model.safetensors").read_bytes()
+    with pytest.raises(ResumeError, match="the run is finished"):
+        resume(out)
 
 
 def test_an_interrupted_ngram_is_counted_again(recipe: Recipe, ngram: Path, ids: Path, tmp_path: Path) -> None:

@@ -96,8 +96,8 @@ def read_pairs(path: str | Path) -> list[tuple[str, str, float]]:
                 continue
             raise DataError(
                 tr(
-                    f"{path}:{number}: should be two words and a score: {line!r}",
-                    f"{path}:{number}：应为两个词与一个分数：{line!r}",
+                    f"{path}:{number}: should be two words and a score: {line[:80]!r}",
+                    f"{path}:{number}：应为两个词与一个分数：{line[:80]!r}",
                 )
             ) from None
         title_allowed = False
@@ -122,7 +122,10 @@ def read_analogies(path: str | Path) -> dict[str, list[tuple[str, str, str, str]
         parts = line.split()
         if len(parts) != 4:
             raise DataError(
-                tr(f"{path}:{number}: should be four words: {line!r}", f"{path}:{number}：应为四个词：{line!r}")
+                tr(
+                    f"{path}:{number}: should be four words: {line[:80]!r}",
+                    f"{path}:{number}：应为四个词：{line[:80]!r}",
+                )
             )
         sections.setdefault(name, []).append((parts[0], parts[1], parts[2], parts[3]))
     if not sections:

@@ -55,10 +55,10 @@ def family_of(config: dict[str, Any], where: str) -> str:
                 f"{where} 中是词向量，不能预测下一个词；参见 zhixing run --help",
             )
         )
-    hint = nearest(str(name), [*NEURAL, *STATISTICAL])
+    hint = nearest(str(name)[:80], [*NEURAL, *STATISTICAL])
     raise ModelFolderError(
         tr(
-            f"{where}/config.json: model_type = {name!r} is not a family known here; {hint}",
-            f"{where}/config.json：不认识 model_type = {name!r} 这一模型族；{hint}",
+            f"{where}/config.json: model_type = {str(name)[:80]!r} is not a family known here; {hint}",
+            f"{where}/config.json：不认识 model_type = {str(name)[:80]!r} 这一模型族；{hint}",
         )
     )

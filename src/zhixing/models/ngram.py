@@ -295,6 +295,8 @@ class NgramModel:
 
 def _restore(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> NgramModel:
     order, size, separator = (_whole(config, name) for name in ("order", "vocab_size", "separator_id"))
+    if order > len(tensors):
+        raise _wrong("config.json: order", f"is {order}, more than there are tensors", f"为 {order}，多于张量的数目")
     names = {f"{n}.{name}" for n in range(1, order + 1) for name in _tensor_names(n, order)}
     if names != set(tensors):
         raise _wrong(", ".join(sorted(names ^ set(tensors))), "is missing or unknown", "缺失或未知")

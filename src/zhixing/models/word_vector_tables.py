@@ -83,7 +83,7 @@ def no_paths() -> Paths:
 def word_grams(word: str, shortest: int, longest: int) -> list[str]:
     """Return the n-grams of ``<word>`` as the authors' program lists them: the whole only if it is short enough."""
     marked = f"<{word}>"
-    lengths = range(shortest, longest + 1)
+    lengths = range(shortest, min(longest, len(marked)) + 1)
     return [marked[i : i + n] for i in range(len(marked)) for n in lengths if i + n <= len(marked)]
 
 

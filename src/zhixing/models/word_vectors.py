@@ -224,7 +224,12 @@ def load_word_vectors(folder: str | Path) -> WordVectors:
             )
         )
     tensors = read_tensors(folder, framework="numpy")
-    words = read_bytes(folder, VOCABULARY).decode("utf-8", "surrogatepass").removesuffix("\n").split("\n")
+    try:
+        words = read_bytes(folder, VOCABULARY).decode("utf-8", "surrogatepass").removesuffix("\n").split("\n")
+    except UnicodeDecodeError as error:
+        raise ModelFolderError(
+            tr(f"{folder}/{VOCABULARY} is not UTF-8: {error}", f"{folder}/{VOCABULARY} 不是 UTF-8：{error}")
+        ) from error
     _check(folder, config, tensors, words)
     lengths = tuple(config.get("gram_lengths") or (3, 6))
     return WordVectors(words, tensors["vectors"], tensors.get("grams"), lengths, config.get("settings") or {})
@@ -246,5 +251,7 @@ def _check(folder: Path, config: Mapping[str, Any], tensors: Mapping[str, NDArra
         )
     elif not (isinstance(lengths, list) and len(lengths) == 2 and all(isinstance(n, int) and n > 0 for n in lengths)):
         problem = tr("gram_lengths should be two numbers above 0", "gram_lengths 应为两个正整数")
+    elif not isinstance(config.get("settings") or {}, dict):
+        problem = tr("settings should be an object", "settings 应为对象")
     if problem:
         raise ModelFolderError(f"{folder}: {problem}")

@@ -129,7 +129,7 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
     if not (folder / RECIPE).exists():
         raise ResumeError(tr(f"{folder} holds no run: there is no {RECIPE}", f"{folder} 没有可续的训练：缺少 {RECIPE}"))
     recipe = load_settings(Recipe, folder / RECIPE, overrides)
-    if (folder / MANIFEST_NAME).exists():
+    if (folder / MANIFEST_NAME).exists() and not (folder / STATE).exists():
         raise ResumeError(
             tr(
                 f"{folder}: the run is finished; for more training start a new run from its weights: "

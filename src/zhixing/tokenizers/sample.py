@@ -23,6 +23,9 @@ _CHUNK = 1 << 16
 UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\p{Tibetan}"
 """Scripts that put no blank between words (members of a character class)."""
 
+_LONGEST_WORD = 1024
+"""Characters that a trainer may have to take for one word."""
+
 _UNSPACED_COST = 160.0
 _SPACED_COST = 15.0
 """Bytes of memory that the trainer holds per byte of text, measured: an unspaced script has hardly two
@@ -66,11 +69,15 @@ def take_sample(texts: Iterable[str], sample_bytes: int, memory_bytes: float) ->
 
 
 def stretches(texts: Iterable[str], longest_run: int) -> Iterator[str]:
-    """Cut runs of unspaced scripts after every ``longest_run`` characters; all else stays as it is."""
-    cut = regex.compile(f"[{UNSPACED}]{{{longest_run}}}(?=[{UNSPACED}])")
+    """Cut runs of unspaced scripts after every ``longest_run`` characters, and any run without a blank after 1,024.
+
+    What a trainer takes for one word costs it the square of the length, and such a run is no word.
+    """
+    long = rf"\S{{{_LONGEST_WORD}}}(?=\S)"
+    cut, cut_ascii = regex.compile(f"[{UNSPACED}]{{{longest_run}}}(?=[{UNSPACED}])|{long}"), regex.compile(long)
     for text in texts:
         start = 0
-        for match in () if text.isascii() else cut.finditer(text):
+        for match in (cut_ascii if text.isascii() else cut).finditer(text):
             yield text[start : match.end()]
             start = match.end()
         yield text[start:]
