@@ -558,7 +558,7 @@ def test_what_is_found_wrong_at_the_start_leaves_no_run(recipe: Recipe, ids: Pat
 def test_a_start_killed_before_it_was_claimed_is_no_run(recipe: Recipe, ids: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
-        monkeypatch.setattr("zhixing.pretraining.run._claim", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        monkeypatch.setattr("zhixing.pretraining.run.claim", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
         train(recipe, out, ids_folder=ids, announce=False)
     assert (out / "training_state" / "step-00000000").exists()
     train(changed(recipe, steps=1), out, ids_folder=ids, announce=False)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from zhixing.pretraining.closing import closing_words, next_commands
-from zhixing.pretraining.run import IDS_FOLDER, TrainResult
+from zhixing.pretraining.run_folder import IDS_FOLDER, TrainResult
 
 
 def run(folder: Path, family: str, *records: dict[str, float]) -> TrainResult:

@@ -34,7 +34,7 @@ from zhixing.pretraining.objectives import extra_tokens, resolve
 from zhixing.pretraining.prepare import prepare_ids
 from zhixing.pretraining.preview import preview
 from zhixing.pretraining.recipe import Recipe
-from zhixing.pretraining.run import TrainResult
+from zhixing.pretraining.run_folder import TrainResult
 from zhixing.theory import contrastive_losses as theory
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.specials import MASK

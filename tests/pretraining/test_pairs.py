@@ -24,7 +24,7 @@ from zhixing.models.transformer import TransformerSettings
 from zhixing.pretraining.closing import closing_words
 from zhixing.pretraining.pairs import PairIndex
 from zhixing.pretraining.recipe import Recipe
-from zhixing.pretraining.run import TrainResult
+from zhixing.pretraining.run_folder import TrainResult
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.training import loop
 

@@ -123,7 +123,7 @@ def test_an_interrupted_ngram_is_counted_again(recipe: Recipe, ngram: Path, ids:
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):
         monkeypatch.setattr(
-            "zhixing.pretraining.run.NgramModel.fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+            "zhixing.pretraining.counted.NgramModel.fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
         )
         train(recipe.replace(model=NgramSettings(order=3)), out, ids_folder=ids, announce=False)
     resume(out)

@@ -12,8 +12,7 @@ from zhixing.models.decoders import DecoderSettings
 from zhixing.models.mixture import MixtureSettings
 from zhixing.pretraining.cost import flops_per_token
 from zhixing.pretraining.prepare import Ids
-from zhixing.pretraining.recipe import ModelSettings, Recipe
-from zhixing.pretraining.run import COUNTED
+from zhixing.pretraining.recipe import COUNTED, ModelSettings, Recipe
 from zhixing.pretraining.warm_start import WarmStartSettings
 from zhixing.training.machine import probe
 from zhixing.training.metrics import read_metrics

@@ -8,7 +8,7 @@ from shlex import join
 
 from zhixing.comparison.table import Row
 from zhixing.language import tr
-from zhixing.pretraining.run import RECIPE
+from zhixing.pretraining.run_folder import RECIPE
 
 
 def next_commands(rows: Sequence[Row], best: str | None, ids: Path) -> dict[str, str]:

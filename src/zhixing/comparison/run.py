@@ -36,8 +36,9 @@ from zhixing.model_folder import MANIFEST_NAME, read_manifest
 from zhixing.model_folder.durable import replace_file
 from zhixing.models.mixture import MixtureSettings
 from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
-from zhixing.pretraining.recipe import Recipe
-from zhixing.pretraining.run import COUNTED, RECIPE, resume, train
+from zhixing.pretraining.recipe import COUNTED, Recipe
+from zhixing.pretraining.run import resume, train
+from zhixing.pretraining.run_folder import RECIPE
 from zhixing.training.machine import EnergyMeter, available_cores
 from zhixing.training.metrics import read_metrics
 from zhixing.training.report import Sample

@@ -9,9 +9,10 @@ from zhixing.data.windows import TokenWindows
 from zhixing.errors import DataError
 from zhixing.language import tr
 from zhixing.models.load import load
+from zhixing.pretraining.counted import train_ngram_on
 from zhixing.pretraining.prepare import Ids
 from zhixing.pretraining.recipe import Recipe
-from zhixing.pretraining.run import RECIPE, train_ngram_on
+from zhixing.pretraining.run_folder import RECIPE
 
 
 def count_same_text(wanted: Recipe, folder: Path, reader: Path, ids: Ids) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from zhixing.errors import ZhixingError
 from zhixing.language import tr
 from zhixing.models.families import ENCODERS
-from zhixing.pretraining.run import TrainResult, ids_folder_of
+from zhixing.pretraining.run_folder import TrainResult, ids_folder_of
 from zhixing.training.metrics import read_metrics
 
 

@@ -15,8 +15,8 @@ from zhixing.models.decoders import DecoderSettings
 from zhixing.pretraining.neural import sized, training_windows
 from zhixing.pretraining.objectives import choose, resolve
 from zhixing.pretraining.prepare import Ids, prepare_ids
-from zhixing.pretraining.recipe import Recipe
-from zhixing.pretraining.run import COUNTED, ids_folder_of
+from zhixing.pretraining.recipe import COUNTED, Recipe
+from zhixing.pretraining.run_folder import ids_folder_of
 from zhixing.pretraining.shown import ShownPart
 from zhixing.pretraining.visibility import reach, within
 from zhixing.tokenizers.protocol import Tokenizer

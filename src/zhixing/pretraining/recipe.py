@@ -50,6 +50,10 @@ ModelSettings = Annotated[
 ]
 
 
+COUNTED = (NgramSettings, HmmSettings, MixtureSettings, WordVectorSettings)
+"""Families without weights that a step changes: learned in one go, from no start."""
+
+
 class Recipe(Settings):
     """One run: text → tokenizer → shards → model → training."""
 

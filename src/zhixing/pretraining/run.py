@@ -4,30 +4,32 @@ from __future__ import annotations
 
 import logging
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from shlex import join
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from zhixing.config import brought_up, digest, load_settings, to_yaml
+from zhixing.config import brought_up, load_settings, to_yaml
 from zhixing.errors import ConfigError, ResumeError
-from zhixing.evaluation.run import versions
 from zhixing.language import tr
-from zhixing.model_folder import MANIFEST_NAME, Content, model_card, publish_into
+from zhixing.model_folder import MANIFEST_NAME
 from zhixing.model_folder.durable import replace_file
 from zhixing.models.families import ENCODERS
-from zhixing.models.hmm import HmmModel, HmmSettings
 from zhixing.models.mixture import MixtureSettings
-from zhixing.models.ngram import NgramModel, NgramSettings
-from zhixing.models.save import companion_files, hmm_files, mixture_files, ngram_files
 from zhixing.models.word_vectors import WordVectorSettings
-from zhixing.pretraining.objectives import resolve
+from zhixing.pretraining.counted import train_counted, train_word_vectors
 from zhixing.pretraining.prepare import Ids, data_card, prepare_ids
-from zhixing.pretraining.recipe import Recipe
+from zhixing.pretraining.recipe import COUNTED, Recipe
+from zhixing.pretraining.run_folder import (
+    RECIPE,
+    STATE,
+    TrainResult,
+    check_free,
+    claim,
+    ids_folder_of,
+    learns_sentences,
+    publish,
+)
 from zhixing.training.checkpoints import Checkpoint, Checkpoints
 from zhixing.training.metrics import read_metrics
 
@@ -36,19 +38,6 @@ if TYPE_CHECKING:
     from zhixing.training.report import Sample
 
 _log = logging.getLogger(__name__)
-RECIPE = "recipe.yaml"
-STATE = "training_state"
-IDS_FOLDER = "ids_folder.txt"
-COUNTED = (NgramSettings, HmmSettings, MixtureSettings, WordVectorSettings)
-"""Families without weights that a step changes: learned in one go, from no start."""
-
-
-@dataclass(frozen=True)
-class TrainResult:
-    """A finished run: its folder, and what produced the model."""
-
-    folder: Path
-    facts: Mapping[str, Any]
 
 
 def train(
@@ -87,28 +76,28 @@ def train(
                 f"--init-from：{recipe.model.family} 类模型没有起始权重；请去掉该选项",
             )
         )
-    _check_free(out)
+    check_free(out)
     if announce:
         _log.info("%s", to_yaml(recipe))
     if isinstance(recipe.model, WordVectorSettings):
         _refuse_ids(shared)
-        _claim(out, recipe, None)
-        return _train_word_vectors(recipe, out)
+        claim(out, recipe, None)
+        return train_word_vectors(recipe, out)
     start = None if init_from is None else Path(init_from)
     ids = _ids(recipe, shared or out, replace=shared is None, announce=announce, start=start)
     if counted:
-        _claim(out, recipe, shared)
-        return _train_counted(recipe, out, ids)
+        claim(out, recipe, shared)
+        return train_counted(recipe, out, ids)
     neural = _neural_run(recipe, out, ids)
     if start is not None:
         neural.initialise_from(start)
     with neural.checkpoints as checkpoints:
-        _check_free(out)
+        check_free(out)
         # What a start that was killed right here has left. The untrained state is saved before the folder is
         # claimed: every run that can be seen can be resumed, and a full disk is found now, not hours later.
         shutil.rmtree(checkpoints.folder / "step-00000000", ignore_errors=True)
         neural.save()
-        _claim(out, recipe, shared)
+        claim(out, recipe, shared)
         return _finish(neural)
 
 
@@ -139,10 +128,10 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
             )
         )
     if isinstance(recipe.model, WordVectorSettings):
-        return _train_word_vectors(recipe, folder)
+        return train_word_vectors(recipe, folder)
     ids_folder = ids_folder_of(folder)
     if isinstance(recipe.model, COUNTED):
-        return _train_counted(recipe, folder, _ids(recipe, ids_folder))
+        return train_counted(recipe, folder, _ids(recipe, ids_folder))
     with Checkpoints(folder / STATE, keep=recipe.training.keep_checkpoints) as checkpoints:
         checkpoint = checkpoints.latest()
         if checkpoint is not None:
@@ -154,30 +143,6 @@ def resume(folder: str | Path, *, overrides: Sequence[str] = (), allow_changes: 
             _log.info(tr("no checkpoint: starting from the beginning", "没有检查点：从头开始"))
         replace_file(folder / RECIPE, to_yaml(recipe))
         return _finish(neural)
-
-
-def ids_folder_of(folder: Path) -> Path:
-    """Return the folder of tokenizer and shards that the run in ``folder`` reads."""
-    link = folder / IDS_FOLDER
-    return Path(link.read_text(encoding="utf-8").strip()) if link.is_file() else folder
-
-
-def _check_free(out: Path) -> None:
-    if (out / RECIPE).exists():
-        raise ConfigError(
-            tr(
-                f"{out} holds a run already; choose another --out, or continue it: zhixing resume {out}",
-                f"{out} 已有一次训练；请另选 --out，或继续它：zhixing resume {out}",
-            )
-        )
-
-
-def _claim(out: Path, recipe: Recipe, ids_folder: Path | None) -> None:
-    """Write what makes ``out`` a run's folder."""
-    out.mkdir(parents=True, exist_ok=True)
-    if ids_folder is not None:
-        replace_file(out / IDS_FOLDER, f"{ids_folder.resolve()}\n")
-    replace_file(out / RECIPE, to_yaml(recipe))
 
 
 def _check_recipe(checkpoint: Checkpoint, recipe: Recipe, allow_changes: bool) -> None:
@@ -211,7 +176,7 @@ def _neural_run(recipe: Recipe, folder: Path, ids: Ids, checkpoints: Checkpoints
 def _finish(neural: NeuralRun) -> TrainResult:
     """Train to the end, publish the model, remove the state of the run."""
     neural.train()
-    _publish(neural.recipe, neural.folder, neural.files(), neural.facts())
+    publish(neural.recipe, neural.folder, neural.files(), neural.facts())
     _report(neural)
     shutil.rmtree(neural.folder / STATE, ignore_errors=True)
     return TrainResult(neural.folder, neural.facts())
@@ -241,18 +206,13 @@ def _samples(neural: NeuralRun) -> list[Sample]:
     from zhixing.pretraining.samples import SENTENCES, draw_answers, draw_fillings, draw_neighbours, draw_samples
 
     recipe, ids = neural.recipe, neural.ids
-    if _learns_sentences(recipe):
+    if learns_sentences(recipe):
         return draw_neighbours(recipe.name, *neural.sentences(SENTENCES))
     if neural.settings.family in ENCODERS:
         return draw_fillings(recipe.name, EncoderModel(neural.decoder), ids, recipe.seed)
     if recipe.text.pair_fields:
         return draw_answers(recipe.name, neural.decoder, ids)
     return draw_samples(recipe.name, as_language_model(neural.decoder), ids, recipe.seed)
-
-
-def _learns_sentences(recipe: Recipe) -> bool:
-    """Say whether the model is one of sentences, not of the tokens in them."""
-    return resolve(recipe.objective, recipe.model.family).kind == "contrastive"
 
 
 def _metrics(folder: Path) -> list[dict[str, Any]]:
@@ -269,41 +229,6 @@ def _metrics(folder: Path) -> list[dict[str, Any]]:
         return []
 
 
-def _train_counted(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
-    families = {"ngram": _train_ngram, "hmm": _train_hmm, "mixture": _train_mixture}
-    return families[recipe.model.family](recipe, folder, ids)
-
-
-def _train_ngram(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
-    shards = ids.prepared.train
-    return train_ngram_on([shards.tokens(0, shards.token_count)], recipe, folder, ids)
-
-
-def train_ngram_on(sequences: Iterable[NDArray[np.int64]], recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
-    """Count ``sequences`` of ids (the first of each is context only) into an n-gram model folder."""
-    assert isinstance(recipe.model, NgramSettings)
-    tokenizer = ids.tokenizer
-    never = tokenizer.special_ids - {tokenizer.separator_id}
-    kept = [np.asarray(sequence) for sequence in sequences]
-    model = NgramModel.fit(kept, tokenizer.vocab_size, tokenizer.separator_id, recipe.model.order, never)
-    seen = sum(len(sequence) - 1 for sequence in kept)
-    facts = _facts(recipe, ids, "ngram") | {"order": recipe.model.order, "tokens_seen": seen}
-    _publish(recipe, folder, ngram_files(model) | companion_files(tokenizer), facts)
-    return TrainResult(folder, facts)
-
-
-def _train_hmm(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
-    assert isinstance(recipe.model, HmmSettings)
-    shards, tokenizer = ids.prepared.train, ids.tokenizer
-    never = tokenizer.special_ids - {tokenizer.separator_id}
-    text = [shards.tokens(0, shards.token_count)]
-    model = HmmModel.fit(text, tokenizer.vocab_size, recipe.model, recipe.seed, never)
-    facts = _facts(recipe, ids, "hmm") | {"states": model.states, "passes": len(model.history)}
-    facts |= {"tokens_seen": len(model.history) * shards.token_count}
-    _publish(recipe, folder, hmm_files(model) | companion_files(tokenizer), facts)
-    return TrainResult(folder, facts)
-
-
 def _refuse_ids(ids_folder: Path | None) -> None:
     if ids_folder is not None:
         raise ConfigError(
@@ -312,57 +237,3 @@ def _refuse_ids(ids_folder: Path | None) -> None:
                 "--ids：词向量由词而非分词器编号学习；请去掉该选项",
             )
         )
-
-
-def _train_word_vectors(recipe: Recipe, folder: Path) -> TrainResult:
-    from zhixing.pretraining.word_vectors import learn_from_recipe
-
-    files, found = learn_from_recipe(recipe, folder / STATE)
-    made_by = {"family": "word_vectors", "recipe": digest(recipe), "seed": recipe.seed, "versions": versions()}
-    _publish(recipe, folder, files, made_by | found)
-    shutil.rmtree(folder / STATE, ignore_errors=True)
-    return TrainResult(folder, made_by | found)
-
-
-def _train_mixture(recipe: Recipe, folder: Path, ids: Ids) -> TrainResult:
-    from zhixing.evaluation.fit_mixture import fit_mixture
-    from zhixing.evaluation.heldout import HeldOutShards
-    from zhixing.models.load import load
-
-    assert isinstance(recipe.model, MixtureSettings)
-    members = [load(path) for path in recipe.model.members]
-    different = [str(m.path) for m in members if m.tokenizer.fingerprint != members[0].tokenizer.fingerprint]
-    if different:
-        raise ConfigError(
-            tr(
-                f"model.members: {', '.join(different)} have another tokenizer than {members[0].path}",
-                f"model.members：{', '.join(different)} 与 {members[0].path} 的分词器不同",
-            )
-        )
-    held_out = HeldOutShards(ids.prepared.validation, ids.tokenizer, part="fit")
-    mixture = fit_mixture([m.model for m in members], held_out.documents(members[0].tokenizer), recipe.model.weights)
-    facts = _facts(recipe, ids, "mixture") | {"members": [dict(m.facts) for m in members]}
-    files = mixture_files(mixture, [m.path for m in members]) | companion_files(members[0].tokenizer)
-    _publish(recipe, folder, files, facts)
-    return TrainResult(folder, facts)
-
-
-def _facts(recipe: Recipe, ids: Ids, family: str) -> dict[str, Any]:
-    return {
-        "family": family,
-        "recipe": digest(recipe),
-        "data": ids.prepared.train.digest,
-        "tokenizer": ids.tokenizer.fingerprint,
-        "seed": recipe.seed,
-        "versions": versions(),
-    }
-
-
-def _publish(recipe: Recipe, folder: Path, files: Mapping[str, Content], facts: Mapping[str, Any]) -> None:
-    task = "fill-mask" if recipe.model.family in ENCODERS else "text-generation"
-    if not isinstance(recipe.model, COUNTED) and _learns_sentences(recipe):
-        task = "sentence-similarity"
-    if recipe.text.pair_fields:
-        task = "text2text-generation"
-    card = model_card(recipe.name, facts=facts, pipeline_tag=task)
-    publish_into(folder, {**files, RECIPE: to_yaml(recipe), "README.md": card}, facts=facts)
