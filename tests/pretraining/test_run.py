@@ -119,6 +119,14 @@ def test_what_a_kill_before_the_report_leaves_is_done(recipe: Recipe, llama: Pat
         resume(out)
 
 
+@pytest.mark.parametrize("inside", ["", "within"])
+def test_a_file_where_the_folder_should_be(recipe: Recipe, ids: Path, tmp_path: Path, inside: str) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="file is a file, not a folder"):
+        train(recipe, tmp_path / "file" / inside, ids_folder=ids, announce=False)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+
+
 def test_an_interrupted_ngram_is_counted_again(recipe: Recipe, ngram: Path, ids: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.MonkeyPatch.context() as monkeypatch, pytest.raises(KeyboardInterrupt):

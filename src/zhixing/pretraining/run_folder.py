@@ -36,7 +36,12 @@ def ids_folder_of(folder: Path) -> Path:
 
 
 def check_free(out: Path) -> None:
-    """Refuse a folder that holds a run already."""
+    """Refuse a folder that holds a run already, and a file where a folder should be."""
+    blocked = next((path for path in (out, *out.parents) if path.exists()), None)
+    if blocked is not None and not blocked.is_dir():
+        raise ConfigError(
+            tr(f"{blocked} is a file, not a folder; choose another --out", f"{blocked} 是文件而非文件夹；请另选 --out")
+        )
     if (out / RECIPE).exists():
         raise ConfigError(
             tr(
