@@ -240,7 +240,7 @@ def _rich_table(rows: Sequence[Row]) -> RenderableType:
     table.add_column(tr("model", "模型"), overflow="fold")
     for title in (
         tr("bits/byte", "比特/字节"), tr("first\nguess", "首选\n命中"), tr("para-\nmeters", "参数"),
-        tr("time\ns", "训练\n秒"), "kJ", tr("tokens\nread", "所读\n词元"), tr("writes\ntok/s", "写作\n词元/秒"),
+        tr("time\ns", "训练\n秒"), "kJ", tr("tokens\nread", "所读\n词元"), tr("wrote\ntok/s", "写作\n词元/秒"),
         tr("ms/\ntoken", "毫秒/\n词元"), "MB",
     ):  # fmt: skip
         table.add_column(title, justify="right", no_wrap=True)
