@@ -234,10 +234,12 @@ def _write(found: Contents, path: Path, precision: Precision) -> None:
     _write_vocabulary(writer, words, found.template)
     for name, tensor in found.tensors.items():
         writer.add_tensor(name, np.ascontiguousarray(tensor))
-    writer.write_header_to_file()
-    writer.write_kv_data_to_file()
-    writer.write_tensors_to_file()
-    writer.close()
+    try:
+        writer.write_header_to_file()
+        writer.write_kv_data_to_file()
+        writer.write_tensors_to_file()
+    finally:  # also where the disk is full: a file left open would complain when it is collected
+        writer.close()
 
 
 def _write_vocabulary(writer: Any, words: Vocabulary, template: str | None) -> None:
