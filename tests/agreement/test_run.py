@@ -230,6 +230,12 @@ BROKEN = {
         "positions.linear_scaling",
         lambda patch: patch.setattr(rotary_scaling, "stretched_evenly", lambda f, factor: f * factor),
     ),
+    "positions.turned_waves: the other way": (
+        "positions.turned_waves",
+        lambda patch: patch.setattr(
+            positions, "turned_waves", lambda d, *shape, own=positions.turned_waves: own(-d, *shape)
+        ),
+    ),
     "positions.rotary: turned back": (
         "positions.rotary",
         lambda patch: patch.setattr(positions, "rotate", _turned_back),

@@ -294,12 +294,27 @@ def test_initial_weights(kind):
     torch.manual_seed(0)
     fields = ROBERTA if kind == "roberta" else {}
     module = Bert(BertSettings(vocab_size=500, context_length=50, layers=1, width=192, heads=4, **fields))
-    for weights in (module.token_embedding.weight, module.blocks[0].attention.query_key_value.weight):
+    for weights in (module.token_embedding.weight[:, 48:], module.blocks[0].attention.query_key_value.weight[384:]):
         assert weights.std().item() == pytest.approx(0.04, rel=0.02)  # 0.02 at four times the width
+    assert (module.token_embedding.weight[:, :48] == 0).all()  # room for the waves that the first heads read
     first = module.settings.first_position
     waves = sinusoidal(50, 192)
     torch.testing.assert_close(module.position_embedding.weight[first:] / 0.04 / 2**0.5, waves, atol=1e-6, rtol=0)
     assert all((m.bias == 0).all() for m in module.modules() if isinstance(m, torch.nn.Linear))
+
+
+def test_the_first_heads_begin_by_looking_at_neighbours():
+    torch.manual_seed(0)
+    module = Bert(BertSettings(vocab_size=500, context_length=40, layers=2, width=128, heads=4))
+    ids = torch.randint(500, (3, 40))
+    x = module.token_embedding(ids) + module.position_embedding.weight + module.segment_embedding.weight[0]
+    x = module.embedding_norm(x)
+    packed = module.blocks[0].attention.query_key_value(x).view(3, 40, 12, 32).transpose(1, 2)
+    attention = (packed[:, :4] @ packed[:, 4:8].mT / 32**0.5).softmax(-1)
+    inside = torch.arange(2, 38)
+    for head, distance in enumerate((-1, 1, -2, 2)):
+        assert (attention[:, head, inside].argmax(-1) == inside + distance).float().mean() > 0.7
+        assert attention[:, head, inside, inside + distance].mean() > 0.6
 
 
 def test_mask_token_and_wrapping():

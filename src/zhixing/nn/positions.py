@@ -46,6 +46,14 @@ def sinusoidal(positions: int, width: int, base: float = 10000.0) -> Tensor:
     return torch.stack([angles.sin(), angles.cos()], dim=-1).flatten(1)[:, :width].float()
 
 
+def turned_waves(distance: int, width: int, pairs: int, base: float = 10000.0) -> Tensor:
+    """Return (2F, 2F) what takes the F fastest waves (sine, cosine, ...) of a place to those ``distance`` before it."""
+    angles = distance * base ** (-2 * torch.arange(pairs, dtype=torch.float64) / width)
+    sine, cosine = angles.sin(), angles.cos()
+    turns = torch.stack([cosine, -sine, sine, cosine], dim=1).view(-1, 2, 2)
+    return torch.block_diag(*turns).float()  # type: ignore[no-untyped-call]
+
+
 def rotary_tables(
     head_width: int, context_length: int, theta: float, stretch: Stretch | None = None
 ) -> tuple[Tensor, Tensor]:

@@ -142,6 +142,26 @@ def looking_back(offset: int, width: int, base: float = 10_000.0, pairs: int = 6
     return query, key
 
 
+def turned_waves(distance: int, width: int, pairs: int, base: float = 10_000.0) -> Array:
+    r"""(2F, 2F): what takes the F fastest waves of a place to those of the place ``distance`` before it.
+
+    $M\,(\sin p\theta_i, \cos p\theta_i)_i = (\sin (p-d)\theta_i, \cos (p-d)\theta_i)_i$: as Vaswani et al. (2017),
+    section 3.5, note, it is one linear map for all places. A head with queries $PE_p$ and keys $M\,PE_p$ looks
+    ``distance`` places ahead. Equation (positions.12).
+
+    >>> waves = sinusoidal(np.arange(9), width=16)[:, :8]
+    >>> scores = waves[4] @ turned_waves(2, width=16, pairs=4) @ waves.T
+    >>> int(np.argmax(scores))
+    6
+    """
+    angles = distance * base ** (-2 * np.arange(pairs) / width)
+    turned = np.zeros((2 * pairs, 2 * pairs))
+    even, odd = np.arange(0, 2 * pairs, 2), np.arange(1, 2 * pairs, 2)
+    turned[even, even] = turned[odd, odd] = np.cos(angles)
+    turned[even, odd], turned[odd, even] = -np.sin(angles), np.sin(angles)
+    return turned
+
+
 def linear_scaling(frequencies: Array, factor: float) -> Array:
     r"""$\theta'_i = \theta_i / s$: the angle of position p is that of p / s, so a text s times as long turns no further
     than those seen in training; (E/2,) -> (E/2,). Chen et al. (2023), equation 4. Equation (positions.10).

@@ -112,6 +112,17 @@ ROWS: tuple[Row, ...] = (
         coarsest="float32",
     ),
     Row(
+        name="positions.turned_waves",
+        family="positions",
+        states=(theory.turned_waves,),
+        theory=lambda distance: theory.turned_waves(distance, WIDTH, 3, BASE),
+        practice=lambda distance: practice.turned_waves(distance, WIDTH, 3, BASE),
+        inputs=draw(distance=lambda rng: int(rng.integers(-4, 5))),
+        tolerance=2.0,
+        reason="computed in float64 and rounded once",
+        takes="float32",
+    ),
+    Row(
         name="positions.learned",
         family="positions",
         states=(theory.learned,),
