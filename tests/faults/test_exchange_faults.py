@@ -127,6 +127,7 @@ def test_arpa_without_line_ends_is_refused_before_it_fills_the_memory(
 
 
 def test_words_that_no_text_can_give_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    pytest.importorskip("kenlm")
     text = ARPA
     for old in ("\ta\t", "<s> a", "\ta b"):  # an ideographic space: ARPA splits at others only
         text = text.replace(old, old.replace("a", "w\u3000z"))
