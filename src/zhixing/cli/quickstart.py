@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -38,6 +39,8 @@ def quickstart(
     result = run(out, text=text or (), minutes=minutes, seed=seed)
     payload = {**result.report.as_dict(), "out": str(result.out), "bits_per_byte": result.bits_per_byte}
     emit(as_json, payload, _show(result))
+    if not as_json:  # as they are, whatever the width: they are there to be copied
+        sys.stdout.write("\n".join(_commands(result)) + "\n")
     if len(result.report.finished) < len(result.report.rows):
         raise typer.Exit(1)
 
@@ -53,12 +56,13 @@ def _show(result: Any) -> Any:
         Panel(Text(printable(s.prompt), style="dim") + Text(printable(s.text)), title=s.model, title_align="left")
         for s in result.report.samples
     ]
+    return Group(*samples, result.report.render())
+
+
+def _commands(result: Any) -> list[str]:
     words = {
         "serve": tr("serve:    ", "提供服务："),
         "generate": tr("generate: ", "写作：    "),
         "continue": tr("continue: ", "继续训练："),
     }
-    last = [words[name] + command for name, command in result.commands.items()]
-    # The terminal may fold a command, we may not: it is there to be copied.
-    commands = Text("\n".join(last), no_wrap=True, overflow="ignore")
-    return Group(*samples, result.report.render(), commands)
+    return [words[name] + command for name, command in result.commands.items()]
