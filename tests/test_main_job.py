@@ -51,9 +51,9 @@ def test_its_recipe_makes_the_same_comparison(done: QuickstartResult, tiny_text:
 
 def test_its_gpt_is_that_of_the_recipe(done: QuickstartResult, tiny_text: Path) -> None:
     made = load_settings(Recipe, done.out / "models" / "gpt" / "recipe.yaml")
-    looks = made.training.validate_every
+    looks = {name: getattr(made.training, name) for name in ("validate_every", "validation_windows")}
     wanted = gpt_recipe([str(tiny_text)], MINUTES)
-    assert made == wanted.replace(training=wanted.training.replace(validate_every=looks))
+    assert made == wanted.replace(training=wanted.training.replace(**looks))
 
 
 def test_started_again_it_only_tells(done: QuickstartResult, tiny_text: Path) -> None:

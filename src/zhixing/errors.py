@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from zhixing.language import tr
 
@@ -68,6 +70,20 @@ class MissingExtraError(InputError):
                 f'{purpose} 需要库 {library}：pip install "zhixing[{extra}]"',
             )
         )
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Word what the system refuses to open, or to name, as bad input.
+
+    Raises:
+        DataError: inside, a file could not be read.
+    """
+    try:
+        yield
+    except OSError as error:
+        name, reason = error.filename or path, error.strerror or str(error)
+        raise DataError(tr(f"cannot read {name}: {reason}", f"无法读取 {name}：{reason}")) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -1,8 +1,6 @@
 """The contrastive objective: its sentences, its loss, and what a small BERT learns by it."""
 
 import json
-import os
-import signal
 
 import numpy as np
 import pytest
@@ -16,7 +14,7 @@ from zhixing.config import load_settings
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.prepare import prepare
 from zhixing.data.windows import TokenWindows
-from zhixing.errors import ConfigError, Stopped
+from zhixing.errors import ConfigError
 from zhixing.models.bert import BertSettings
 from zhixing.models.decoders import build_decoder
 from zhixing.models.encoder import wrap
@@ -38,7 +36,6 @@ from zhixing.pretraining.run_folder import TrainResult
 from zhixing.theory import contrastive_losses as theory
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.specials import MASK
-from zhixing.training import loop
 
 TOKENIZER = ByteTokenizer(extra_tokens=(MASK,))
 
@@ -249,24 +246,10 @@ def test_a_batch_can_be_shown(text, tmp_path):
     assert part.visible[:, :real].all() and not part.visible[:, real:].any()
 
 
-def test_resume_reads_the_same_sentences(text, tmp_path, monkeypatch):
+def test_resume_reads_the_same_sentences(text, resumes_exactly):
     """Stopped in the middle and continued, the run ends in the same weights."""
     overrides = [f"text.paths=[{text}]", *SETTINGS, "training.steps=16", "training.validate_every=5"]
-    zhixing.train("recipes/tiny-contrastive.yaml", tmp_path / "whole", overrides=overrides, announce=False)
-    step, calls = loop._step, []
-
-    def stopping(*given):
-        calls.append(1)
-        if len(calls) == 9:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "_step", stopping)
-    with pytest.raises(Stopped):
-        zhixing.train("recipes/tiny-contrastive.yaml", tmp_path / "cut", overrides=overrides, announce=False)
-    zhixing.resume(tmp_path / "cut")
-    first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
-    assert first.read_bytes() == second.read_bytes()
+    resumes_exactly("recipes/tiny-contrastive.yaml", overrides, stop_at=9)
 
 
 # ---------------------------------------------------------------- asking it

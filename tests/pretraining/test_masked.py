@@ -1,8 +1,6 @@
 """The masked objective: its masks, its loss, and what a small BERT learns by it."""
 
 import json
-import os
-import signal
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +12,7 @@ import zhixing
 from zhixing.cli.app import main
 from zhixing.config import load_settings
 from zhixing.data.windows import Batch
-from zhixing.errors import ConfigError, Stopped
+from zhixing.errors import ConfigError
 from zhixing.models.bert import BertSettings
 from zhixing.models.decoders import build_decoder
 from zhixing.pretraining.masked import EncoderWithLoss, MaskedLM, MaskedSettings, MaskedWindows, choose_words
@@ -24,7 +22,6 @@ from zhixing.theory.losses import masked_lm_loss
 from zhixing.tokenizers.bytes import ByteTokenizer
 from zhixing.tokenizers.specials import MASK
 from zhixing.tokenizers.train import TokenizerSettings, train_tokenizer
-from zhixing.training import loop
 
 TOKENIZER = ByteTokenizer(extra_tokens=(MASK,))
 MASK_ID, SEPARATOR = TOKENIZER.special_id(MASK), TOKENIZER.separator_id
@@ -285,21 +282,7 @@ def test_it_fills_masks_from_both_sides(run):
     assert best[0]["sequence"] == text.replace(MASK, best[0]["token_str"])
 
 
-def test_resume_draws_the_same_masks(text, tmp_path, monkeypatch):
+def test_resume_draws_the_same_masks(text, resumes_exactly):
     """Stopped in the middle and continued, the run ends in the same weights."""
     overrides = [f"text.paths=[{text}]", *SETTINGS, "training.steps=20", "training.validate_every=0"]
-    zhixing.train("recipes/tiny-bert.yaml", tmp_path / "whole", overrides=overrides, announce=False)
-    step, calls = loop._step, []
-
-    def stopping(*given):
-        calls.append(1)
-        if len(calls) == 9:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "_step", stopping)
-    with pytest.raises(Stopped):
-        zhixing.train("recipes/tiny-bert.yaml", tmp_path / "cut", overrides=overrides, announce=False)
-    zhixing.resume(tmp_path / "cut")
-    first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
-    assert first.read_bytes() == second.read_bytes()
+    resumes_exactly("recipes/tiny-bert.yaml", overrides, stop_at=9)

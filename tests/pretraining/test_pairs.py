@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +16,7 @@ from zhixing.config import load_settings
 from zhixing.corpus.settings import TextSettings
 from zhixing.data.prepare import prepare
 from zhixing.data.windows import TokenWindows
-from zhixing.errors import ConfigError, DataError, Stopped
+from zhixing.errors import ConfigError, DataError
 from zhixing.evaluation.pairs import evaluate_pairs
 from zhixing.models.transformer import TransformerSettings
 from zhixing.pretraining.closing import closing_words
@@ -26,7 +24,6 @@ from zhixing.pretraining.pairs import PairIndex
 from zhixing.pretraining.recipe import Recipe
 from zhixing.pretraining.run_folder import TrainResult
 from zhixing.tokenizers.bytes import ByteTokenizer
-from zhixing.training import loop
 
 RECIPE = "recipes/tiny-translation.yaml"
 TOKENIZER = ByteTokenizer()
@@ -145,7 +142,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_resume_is_exact(family, tmp_path, monkeypatch) -> None:
+def test_resume_is_exact(family, tmp_path, resumes_exactly) -> None:
     """Stopped in the middle of a second epoch and continued, the run ends in the same weights.
 
     And the loss it ends with is the one that an evaluation finds, batched and padded otherwise.
@@ -153,23 +150,9 @@ def test_resume_is_exact(family, tmp_path, monkeypatch) -> None:
     path = write_pairs(tmp_path / "pairs.jsonl", 60)
     overrides = [f"text.paths=[{path}]", f"model={FAMILIES[family]}", "objective={kind: sequence_to_sequence}"]
     overrides += ["training.steps=8", "training.batch_windows=11", "training.validate_every=3"]
-    zhixing.train(RECIPE, tmp_path / "whole", overrides=overrides, announce=False)
-    step, calls = loop._step, []
-
-    def stopping(*given):
-        calls.append(1)
-        if len(calls) == 6:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "_step", stopping)
-    with pytest.raises(Stopped):
-        zhixing.train(RECIPE, tmp_path / "cut", overrides=overrides, announce=False)
-    zhixing.resume(tmp_path / "cut")
-    first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
-    assert first.read_bytes() == second.read_bytes()
-    metrics = (tmp_path / "whole" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
-    (row,) = evaluate_pairs([tmp_path / "whole"], [str(tmp_path / "whole" / "shards")]).rows
+    whole = resumes_exactly(RECIPE, overrides, stop_at=6)
+    metrics = (whole / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
+    (row,) = evaluate_pairs([whole], [str(whole / "shards")]).rows
     assert json.loads(metrics[-1])["validation_loss"] == pytest.approx(row.nats_per_target_token, rel=1e-4)
 
 

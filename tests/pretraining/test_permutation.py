@@ -1,8 +1,6 @@
 """The permutation objective: its orders, its loss, and what a small XLNet learns by it, through every verb."""
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +10,7 @@ import torch
 import zhixing
 from zhixing.config import load_settings
 from zhixing.data.windows import Batch
-from zhixing.errors import ConfigError, Stopped
+from zhixing.errors import ConfigError
 from zhixing.generation.generate import generate
 from zhixing.generation.settings import GenerationSettings
 from zhixing.models.decoders import build_decoder
@@ -32,7 +30,6 @@ from zhixing.pretraining.permutation import (
 from zhixing.pretraining.recipe import Recipe
 from zhixing.theory import relative_attention as theory
 from zhixing.tokenizers.bytes import ByteTokenizer
-from zhixing.training import loop
 
 TOKENIZER = ByteTokenizer()
 SEPARATOR = TOKENIZER.separator_id
@@ -308,24 +305,10 @@ def test_score_is_the_product_of_the_steps(run):
         np.testing.assert_allclose(said[np.arange(2), ids[:, place + 1]], scores[:, place], rtol=1e-4, atol=1e-4)
 
 
-def test_resume_draws_the_same_orders(text, tmp_path, monkeypatch):
+def test_resume_draws_the_same_orders(text, resumes_exactly):
     """Stopped in the middle and continued, the run ends in the same weights."""
     overrides = [f"text.paths=[{text}]", "training.steps=16", "training.validate_every=0", "model.dropout=0.1"]
-    zhixing.train("recipes/tiny-xlnet.yaml", tmp_path / "whole", overrides=overrides, announce=False)
-    step, calls = loop._step, []
-
-    def stopping(*given):
-        calls.append(1)
-        if len(calls) == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "_step", stopping)
-    with pytest.raises(Stopped):
-        zhixing.train("recipes/tiny-xlnet.yaml", tmp_path / "cut", overrides=overrides, announce=False)
-    zhixing.resume(tmp_path / "cut")
-    first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
-    assert first.read_bytes() == second.read_bytes()
+    resumes_exactly("recipes/tiny-xlnet.yaml", overrides, stop_at=7)
 
 
 @pytest.mark.parametrize(

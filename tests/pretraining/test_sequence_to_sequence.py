@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import zhixing
 from zhixing.config import load_settings
-from zhixing.errors import ConfigError, Stopped
+from zhixing.errors import ConfigError
 from zhixing.generation.generate import generate
 from zhixing.generation.settings import GenerationSettings
 from zhixing.models.decoders import build_decoder
@@ -32,7 +30,6 @@ from zhixing.pretraining.sequence_to_sequence import (
     SequenceToSequenceSettings,
 )
 from zhixing.theory.losses import label_smoothed_cross_entropy
-from zhixing.training import loop
 
 V, SEPARATOR, SOURCE, TARGET = 300, 299, 20, 12
 SHAPE = {"vocab_size": V, "context_length": SOURCE + TARGET - 1, "target_length": TARGET, "width": 16}
@@ -265,22 +262,8 @@ def test_it_writes_on_from_prompt_to_text(run):
 
 
 @pytest.mark.parametrize("family", RECIPES)
-def test_resume_is_exact(family, text, tmp_path, monkeypatch):
+def test_resume_is_exact(family, text, resumes_exactly):
     """Stopped in the middle and continued, the run ends in the same weights."""
     overrides = [f"text.paths=[{text}]", "training.steps=6", "training.validate_every=0", "model.dropout=0.1"]
     overrides.append("data.isolate_documents=yes")
-    zhixing.train(RECIPES[family], tmp_path / "whole", overrides=overrides, announce=False)
-    step, calls = loop._step, []
-
-    def stopping(*given):
-        calls.append(1)
-        if len(calls) == 3:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "_step", stopping)
-    with pytest.raises(Stopped):
-        zhixing.train(RECIPES[family], tmp_path / "cut", overrides=overrides, announce=False)
-    zhixing.resume(tmp_path / "cut")
-    first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
-    assert first.read_bytes() == second.read_bytes()
+    resumes_exactly(RECIPES[family], overrides, stop_at=3)

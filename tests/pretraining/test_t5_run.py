@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import signal
 
 import numpy as np
 import pytest
 
 import zhixing
-from zhixing.errors import ConfigError, Stopped
+from zhixing.errors import ConfigError
 from zhixing.generation.generate import generate
 from zhixing.generation.settings import GenerationSettings
 from zhixing.models.encoder_decoder import EncoderDecoderModel
-from zhixing.training import loop
 
 RECIPE = "recipes/tiny-t5.yaml"
 SETTINGS = [
@@ -69,24 +66,10 @@ def test_its_sentinels_are_those_of_its_tokenizer(run):
     assert config["decoder_start_token_id"] == special["<|endoftext|>"]
 
 
-def test_resume_draws_the_same_spans(text, tmp_path, monkeypatch):
+def test_resume_draws_the_same_spans(text, resumes_exactly):
     """Stopped in the middle and continued, the run ends in the same weights."""
     overrides = [f"text.paths=[{text}]", *SETTINGS, "training.steps=20", "training.validate_every=0"]
-    zhixing.train(RECIPE, tmp_path / "whole", overrides=overrides, announce=False)
-    step, calls = loop._step, []
-
-    def stopping(*given):
-        calls.append(1)
-        if len(calls) == 9:
-            os.kill(os.getpid(), signal.SIGTERM)
-        return step(*given)
-
-    monkeypatch.setattr(loop, "_step", stopping)
-    with pytest.raises(Stopped):
-        zhixing.train(RECIPE, tmp_path / "cut", overrides=overrides, announce=False)
-    zhixing.resume(tmp_path / "cut")
-    first, second = (tmp_path / name / "model.safetensors" for name in ("whole", "cut"))
-    assert first.read_bytes() == second.read_bytes()
+    resumes_exactly(RECIPE, overrides, stop_at=9)
 
 
 @pytest.mark.parametrize("shared", [True, False], ids=["with its ids", "with ids of its own"])

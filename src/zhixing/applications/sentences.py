@@ -7,9 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from zhixing.errors import DataError
+from zhixing.errors import reading
 from zhixing.evaluation.word_pairs import PairsResult, judge_cosines, read_pairs
-from zhixing.language import tr
 from zhixing.models.sentence_embedding import SentenceEncoder, unit
 
 Ranked = list[tuple[str, float]]
@@ -26,13 +25,10 @@ def holds_encoder(source: str | Path) -> bool:
     from zhixing.models.families import ENCODERS, NEURAL
 
     folder = Path(source)
-    try:
+    with reading(folder):
         if not (folder / "config.json").is_file():
             return False
         return NEURAL.get(str(read_config(folder).get("model_type"))) in ENCODERS
-    except OSError as error:
-        name, reason = error.filename or folder, error.strerror or str(error)
-        raise DataError(tr(f"cannot read {name}: {reason}", f"无法读取 {name}：{reason}")) from error
 
 
 def nearest(encoder: SentenceEncoder, text: str, others: Sequence[str]) -> Ranked:

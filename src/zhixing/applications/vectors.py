@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zhixing.errors import DataError
+from zhixing.errors import reading
 from zhixing.evaluation.word_pairs import (
     AnalogyResult,
     PairsResult,
@@ -14,7 +14,6 @@ from zhixing.evaluation.word_pairs import (
     read_pairs,
     speller,
 )
-from zhixing.language import tr
 from zhixing.models.interop.fasttext import is_fasttext, read_fasttext
 from zhixing.models.interop.vectors import read_vectors
 from zhixing.models.word_vectors import WordVectors, load_word_vectors
@@ -30,14 +29,11 @@ def open_vectors(source: str | Path) -> WordVectors:
         DataError: a file that cannot be read or is not whole.
     """
     path = Path(source)
-    try:
+    with reading(path):
         if not path.is_file():
             return load_word_vectors(path)
         with path.open("rb") as file:
             return (read_fasttext if is_fasttext(file.read(4)) else read_vectors)(path)
-    except OSError as error:
-        name, reason = error.filename or path, error.strerror or str(error)
-        raise DataError(tr(f"cannot read {name}: {reason}", f"无法读取 {name}：{reason}")) from error
 
 
 def similarity(model: WordVectors, first: str, second: str) -> float:

@@ -65,6 +65,14 @@ class ComparedTraining(TrainingSettings):
         ge=0,
     )
 
+    validation_windows: int = setting(
+        16,
+        "windows of held-out text in one look: enough for a curve, for at the end all of the text is measured",
+        "每次验证使用的留出窗口数：足以画出曲线，最后总会度量全部文本",
+        unit="windows",
+        ge=1,
+    )
+
     @model_validator(mode="after")
     def _some_budget(self) -> ComparedTraining:
         given = [name for name in ("minutes", "steps", "tokens", "epochs") if getattr(self, name) is not None]

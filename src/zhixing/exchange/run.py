@@ -6,14 +6,13 @@ import errno
 import logging
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from zhixing import __version__
-from zhixing.errors import ConfigError, InputError, ModelFolderError
+from zhixing.errors import ConfigError, InputError, ModelFolderError, reading
 from zhixing.exchange.formats import Format, Made, Options, json_text, named, recognise, written_name
 from zhixing.exchange.parity import Parity
 from zhixing.language import tr
@@ -92,7 +91,7 @@ def export_model(
     source, options = Path(source), options or _default_options()
     chosen = named(format, "export")
     _refuse_idle(options, chosen)
-    with _reading(source):
+    with reading(source):
         place = Path(out) if out is not None else _beside(source, chosen)
         _refuse_taken(place, source)
         made = chosen.load().export_files(source, options)
@@ -114,7 +113,7 @@ def import_model(
         InputError: the source is damaged, unsafe, of an unknown family or format, or ``out`` is taken.
     """
     source, options = Path(source), options or _default_options()
-    with _reading(source):
+    with reading(source):
         chosen = recognise(source) if format is None else named(format, "import")
         _refuse_idle(options, chosen)
         _refuse_taken(Path(out), source)
@@ -122,16 +121,6 @@ def import_model(
     return _write(
         "import", chosen, source, Path(out), made, lambda folder: chosen.load().check(folder, source, options)
     )
-
-
-@contextmanager
-def _reading(source: Path) -> Iterator[None]:
-    """Word what the system refuses to open, or to name, as bad input."""
-    try:
-        yield
-    except OSError as error:
-        name, reason = error.filename or source, error.strerror or str(error)
-        raise InputError(tr(f"cannot open {name}: {reason}", f"无法打开 {name}：{reason}")) from error
 
 
 def _beside(source: Path, format: Format) -> Path:

@@ -7,7 +7,6 @@ millions at once.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from zhixing.cores import usable_cores
 from zhixing.errors import DataError
 from zhixing.language import tr
 
@@ -131,7 +131,7 @@ def check_ids(ids: Array, vocab_size: int, name: str) -> None:
 
 def run_threads(task: Callable[[Item], Result], items: Sequence[Item]) -> list[Result]:
     """Return ``[task(item) for item in items]`` on all cores (NumPy's inner loops release the lock)."""
-    workers = min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+    workers = min(usable_cores(), 8)
     if workers == 1 or len(items) < 2:
         return [task(item) for item in items]
     with ThreadPoolExecutor(workers) as pool:

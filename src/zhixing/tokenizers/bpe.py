@@ -11,7 +11,6 @@ stack), the ``tokenizers`` library encodes by the merges themselves.
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from zhixing.cores import usable_cores
 from zhixing.tokenizers.backend import open_backend
 from zhixing.tokenizers.layout import byte_level_pattern
 from zhixing.tokenizers.pieces import Json, PieceTokenizer, checked_text
@@ -71,7 +71,7 @@ class BpeTokenizer(PieceTokenizer):
 
     def encode_batch(self, texts: Sequence[str]) -> list[NDArray[np.int64]]:
         """Return the ids of each text, each of shape ``(T,)``, on all the processor's cores."""
-        workers = min(len(texts), _cores())
+        workers = min(len(texts), usable_cores())
         if workers < 2 or sum(map(len, texts)) < _WORTH_THREADS:
             return [self._array(text) for text in texts]
         self._fast  # noqa: B018 - make the engine once, before the threads ask for it
@@ -141,10 +141,6 @@ def _has_long_blank(text: str) -> bool:
     return len(text) > _BLANK_RUN and any(
         text[start : start + _BLANK_RUN].isspace() for start in range(0, len(text), _BLANK_RUN)
     )
-
-
-def _cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def from_merges(

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from zhixing.tokenizers.words import cores
+from zhixing.cores import usable_cores
 
 Floats = NDArray[np.float64]
 Integers = NDArray[Any]
@@ -205,7 +205,7 @@ class Lattice:
         return Lattice(blocks, list(itertools.compress(self.pieces, mask)))
 
     def _each(self, work: Callable[[Block], Any]) -> Iterator[Any]:
-        workers = min(cores(), len(self._blocks))
+        workers = min(usable_cores(), len(self._blocks))
         if workers < 2:
             yield from map(work, self._blocks)
             return

@@ -5,7 +5,6 @@ A word is what the pattern of the tokenizer cuts out, blank before it included; 
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
@@ -43,8 +42,3 @@ def count_words(texts: Iterable[str], pattern: str) -> Words:
         for begin in range(0, len(word), LONGEST_WORD):
             counts[word[begin : begin + LONGEST_WORD]] += count
     return Words.of(counts)
-
-
-def cores() -> int:
-    """Return how many processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

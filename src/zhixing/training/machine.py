@@ -16,6 +16,7 @@ from typing import Any, Literal
 
 import torch
 
+from zhixing.cores import usable_cores
 from zhixing.errors import ConfigError
 from zhixing.language import tr
 from zhixing.training.settings import TrainingSettings
@@ -82,7 +83,7 @@ def available_cores() -> int:
     wanted = os.environ.get("OMP_NUM_THREADS", "")
     if wanted.isdigit() and int(wanted) > 0:
         return int(wanted)
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return usable_cores()
 
 
 def matmul_rate(device: str, dtype: torch.dtype, size: int = 768, seconds: float = 0.15) -> float:

@@ -8,7 +8,8 @@ import pytest
 from zhixing.config import load_settings
 from zhixing.errors import ConfigError
 from zhixing.explain.topics.co_occurrence import CoOccurrenceInputs, GloveInputs, co_occurrence, glove
-from zhixing.explain.topics.subwords import FastTextInputs, UnigramInputs, fasttext, unigram_tokenizer, wordpiece
+from zhixing.explain.topics.subwords import FastTextInputs, fasttext, wordpiece
+from zhixing.explain.topics.unigram import UnigramInputs, unigram_tokenizer
 from zhixing.explain.topics.vocabulary_sums import HierarchicalSoftmaxInputs, hierarchical_softmax, negative_sampling
 from zhixing.explain.topics.words import VectorInputs, cbow, skip_gram
 

@@ -12,7 +12,7 @@ from pydantic import model_validator
 from zhixing.config import Settings, setting
 from zhixing.explain.pictures import Bars
 from zhixing.explain.topic import Step, Topic
-from zhixing.explain.topics import co_occurrence, subwords
+from zhixing.explain.topics import co_occurrence, subwords, unigram
 from zhixing.explain.topics.inputs import Matrix, numbered, require, require_shape
 from zhixing.explain.topics.vocabulary_sums import DISTRIBUTED, hierarchical_softmax, negative_sampling
 from zhixing.language import tr
@@ -265,4 +265,5 @@ TOPICS: tuple[Callable[[], Topic[Any]], ...] = (
     hierarchical_softmax,
     *co_occurrence.TOPICS,
     *subwords.TOPICS,
+    *unigram.TOPICS,
 )
